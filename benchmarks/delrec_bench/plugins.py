@@ -23,17 +23,11 @@ KNOWN: dict[tuple[Any, ...], Any] = {}
 
 
 class Plugins(dict[str, T]):
-    """Plug-ins by name, and in `files` the file that declares each; an unknown name is a BenchError with the nearest.
+    """Plug-ins by name, and in `files` the file that declares each; of an unknown one a BenchError says the nearest."""
 
-    Attributes:
-        kind: "method", "task" or "metric".
-        declared: The variable of a module that holds one, or a list of them.
-        of: Their class.
-    """
-
-    kind: ClassVar[str]
-    declared: ClassVar[str]
-    of: ClassVar[type[Any]]
+    kind: ClassVar[str]  # "method", "task" or "metric"
+    declared: ClassVar[str]  # the variable of a module that holds one, or a list of them
+    of: ClassVar[type[Any]]  # their class
 
     def __init__(self, *entries: Any, **named: T) -> None:
         super().__init__(*entries, **named)

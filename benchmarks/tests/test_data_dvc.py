@@ -13,7 +13,6 @@ import pytest
 import yaml
 from delrec_bench.data.generated import RECIPES
 from delrec_bench.data.shelf import listed, make
-from delrec_bench.environment import changes
 from delrec_bench.workspace import find_workspace, workspace_at
 
 ROOT = find_workspace().root
@@ -66,19 +65,6 @@ def test_dvc_update_fetches_an_official_file_from_its_address(checkout):
 def test_the_stage_depends_on_what_is_there():
     (stage,) = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
     assert all((ROOT / name).exists() for name in (*stage["deps"], *stage["params"][0]))
-
-
-def test_a_changed_dvc_lock_is_no_change_of_the_code(tmp_path):
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    for name in ("dvc.lock", "code.py"):
-        (tmp_path / name).write_text("one")
-    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "one")):
-        subprocess.run([*git, *words], check=True)
-    assert not changes(tmp_path)
-    (tmp_path / "dvc.lock").write_text("two")
-    assert not changes(tmp_path)
-    (tmp_path / "code.py").write_text("two")
-    assert changes(tmp_path)
 
 
 @pytest.fixture

@@ -162,11 +162,11 @@ AXONAL = {"feedforward": "v1", "feedforward_form": "axonal"}
     ("changes", "message"),
     [
         ({"reset": "soft"}, r"hidden layer 1: .* subtracts the threshold \(reset='soft'\)"),
-        ({"recurrent": "synaptic"}, "hidden layer 2: its recurrent delays are synaptic"),
+        ({"recurrent": "synaptic"}, "hidden layer 2: its delays are synaptic"),
         ({"rounding": "none"}, "hidden layer 2: a delay of .* steps"),
-        ({"feedforward": "v1"}, "hidden layer 1: feedforward delays are synaptic"),
-        (AXONAL | {"kernel_count": 2}, "2 per connection"),
-        (AXONAL | {"right_padding": 4}, "use right padding"),
+        ({"feedforward": "v1"}, "hidden layer 1: its delays are synaptic"),
+        (AXONAL | {"kernel_count": 2}, "2 delays per connection"),
+        (AXONAL | {"right_padding": 4}, "4 steps of right padding"),
     ],
 )
 def test_what_nir_has_no_word_for_is_refused_by_name_and_nothing_is_written(tmp_path, changes, message):
@@ -187,8 +187,7 @@ def test_networks_of_other_methods_are_refused_by_name(method, said):
 
 
 def described(method, settings, inputs, classes, **about):
-    build = {"method": method, "settings": settings, "inputs": inputs, "classes": classes, "dtype": "float32"}
-    return Header.model_validate({"schema": 1, "build": build, "about": about})
+    return Header(method=method, settings=settings, inputs=inputs, classes=classes, dtype="float32", about=about)
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.build is not None])

@@ -1,12 +1,13 @@
 """The generated corpora: the same everywhere, and fair by classifiers that are no method."""
 
 import hashlib
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from delrec_bench.data import generated
-from delrec_bench.data.binning import Bins, bin_events
+from delrec_bench.data.binning import Bins, Recordings, bin_events
 from delrec_bench.data.events import recordings
 from delrec_bench.data.generated import RECIPES, Events, generate, joined
 from delrec_bench.data.samples import CountSamples, Tripled
@@ -41,8 +42,7 @@ def corpus_of(task, folder, train, test):
     for name, limit in zip([next(iter(recipe.splits)), list(recipe.splits)[-1]], (train, test), strict=True):
         path = folder / name
         generated.write(path, joined(generate(recipe, name, limit)), recipe.words)
-        with recordings(path) as file:
-            parts[name] = bin_events(file, Bins("clean", 140, 0.01, 140, 700))
+        parts[name] = bin_events(Recordings(name, "", partial(recordings, path)), Bins("clean", 140, 0.01, 140, 700))
     steps = max(part.longest for part in parts.values())
     splits = [CountSamples(part, np.arange(len(part.labels)), steps) for part in parts.values()]
     classes = len(recipe.words)
@@ -136,7 +136,6 @@ def test_content_decides_not_bytes_and_other_content_is_refused(tmp_path):
 
 
 def test_augmentation_triples_the_training_set_and_is_fixed_by_seed_and_epoch(tmp_path):
-
     base = corpus_of("formants-20", tmp_path, 250, 250).train
     items = torch.tensor([3, 250 + 3, 500 + 3])
     tripled = Tripled(base)
@@ -152,7 +151,6 @@ def test_augmentation_triples_the_training_set_and_is_fixed_by_seed_and_epoch(tm
 
 
 def test_the_shift_moves_each_channel_as_a_whole_and_the_blend_keeps_half(tmp_path):
-
     base = corpus_of("formants-20", tmp_path, 250, 250).train
     small = Tripled(base, shift=3)
     plain, shifted = (small.batch(torch.tensor([item]))[:, 0] for item in (7, 257))

@@ -49,8 +49,7 @@ def ours(corpus, name="SHD", **options):
 
 def test_events_in_tonics_form_are_what_tonic_reads_from_the_same_file(corpus, no_network):
     theirs = tonic.datasets.SHD(str(corpus), train=False)
-    with recordings(corpus / "SHD" / "shd_test.h5") as file:
-        block = next(file.blocks())
+    block = next(recordings(corpus / "SHD" / "shd_test.h5"))
     for number, events in enumerate(block.samples()):
         wanted, label = theirs[number]
         np.testing.assert_array_equal(events, wanted)

@@ -137,8 +137,8 @@ def _shelf(places: Places, names: list[str] | None, fresh: bool) -> Answer:
     rows = [row for row in rows if not fresh or row.found != shelf.ABSENT]
     failed = sum(row.wrong for row in rows) if fresh else 0
     files = [{**vars(row), "path": here(row.path, places.workspace)} for row in rows]
-    last = f"{len(rows)} files present, {failed} wrong" if fresh else shelf.advice(rows)
-    return Answer({"files": files, "failed": failed}, f"{shelf.as_text(rows)}\n\n{last}", 1 if failed else 0)
+    last = f"\n\n{len(rows)} files present, {failed} wrong" if fresh else ""
+    return Answer({"files": files, "failed": failed}, shelf.as_text(rows) + last, 1 if failed else 0)
 
 
 @command(

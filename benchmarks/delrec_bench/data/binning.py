@@ -15,60 +15,54 @@ import hashlib
 import json
 import logging
 import math
-import zlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from scipy.sparse import csr_array, vstack
 
+from delrec_bench.data.events import EventBlock
 from delrec_bench.data.samples import Counts
 from delrec_bench.data.transforms import Transform
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace, write_atomic
 
 LONGEST = 1.4  # seconds: the longest sample any of these tasks looks at
-VERSION = 4  # raise it when the arrays of the cache change their meaning
+VERSION = 5  # raise it when the arrays of the cache change their meaning
+_SPARSE = ("data", "indices", "indptr")
 # A time written in decimal may lie a rounding error below the edge that it means.
 SLACK = 1e-9
 
-_FACTS = ("longest", "classes", "top")  # numbers of each split, in the cache as one array
-_ARRAYS = ("starts", "places", "values", "labels", "beyond", "speakers")
-
 log = logging.getLogger(__name__)
 
-# Opens the recordings of a split, as those of `events`: path, classes (None where the largest label tells) and
-# blocks(), all samples in order, checked.
-Opener = Callable[[], AbstractContextManager[Any]]
+
+class Recordings(NamedTuple):
+    """One part of a corpus."""
+
+    name: str  # of its file, in messages and exported splits
+    identity: str  # what decides its events, for the cache: a digest
+    blocks: Callable[[], Iterator[EventBlock]]  # reads all samples in order, checked
 
 
 @dataclass(frozen=True)
 class Bins:
-    """How events are binned.
+    """How events are binned."""
 
-    Attributes:
-        mode: "clean" or "published".
-        steps: Steps of the store (T, or the most that T can become).
-        step: Length of a step in seconds.
-        channels: Channels after summing neighbours.
-        source: Channels of the file; a multiple of `channels`.
-    """
-
-    mode: str
-    steps: int
-    step: float
-    channels: int
-    source: int
+    mode: str  # "clean" or "published"
+    steps: int  # of the store (T, or the most that T can become)
+    step: float  # seconds
+    channels: int  # after summing neighbours
+    source: int  # channels of the file; a multiple of `channels`
 
     def __post_init__(self) -> None:
-        """Refuse what a place (step * channels + channel) of 32 bits could not tell apart."""
-        if self.steps * self.channels >= 1 << 32:
-            said = f"{self.steps:,} steps of {self.channels} channels are more than 2^32 bins per sample"
+        """Refuse more bins than 32 bits count."""
+        if self.steps * self.channels >= 1 << 31:
+            said = f"{self.steps:,} steps of {self.channels} channels are more than 2^31 bins per sample"
             raise BenchError(f"{said}; use a longer step_ms or fewer steps")
 
     @classmethod
@@ -84,77 +78,68 @@ class Bins:
         return np.floor(times / self.step + SLACK).astype(np.int64)
 
 
-def bin_events(file: Any, bins: Bins, transform: Transform | None = None, seed: int = 0) -> Counts:
-    """Bin every sample of recordings (see `Opener`), after a transform where there is one."""
+def bin_events(recordings: Recordings, bins: Bins, transform: Transform | None = None, seed: int = 0) -> Counts:
+    """Bin every sample, after a transform where there is one."""
     size, share = bins.steps * bins.channels, bins.source // bins.channels
-    number: Any = np.uint16 if size <= 1 << 16 else np.uint32
-    parts: list[tuple[np.ndarray, ...]] = []
-    speakers: list[np.ndarray] = []
+    parts: list[tuple[Any, ...]] = []
     longest = top = 0
-    for whole in file.blocks():
+    for whole in recordings.blocks():
         block = whole.through(transform, seed) if transform else whole
         count = len(block.lengths)
         owner = np.repeat(np.arange(count), block.lengths)
         step = bins.step_of(block.times)
         inside = step < bins.steps
-        flat = owner[inside] * size + step[inside] * bins.channels + block.units[inside] // share
-        flat, amount = np.unique(flat, return_counts=True)
-        if amount.max(initial=0) > np.iinfo(np.uint16).max:
-            raise BenchError(f"{file.path}: over 65535 spikes in one bin; use a shorter step_ms or more channels")
-        lengths = np.bincount(flat // size, minlength=count)
-        beyond = np.bincount(owner[~inside], minlength=count).astype(np.int64)
-        parts.append((lengths, (flat % size).astype(number), amount.astype(np.uint16), block.labels, beyond))
-        speakers += [] if block.speakers is None else [block.speakers]
+        place = step[inside] * bins.channels + block.units[inside] // share
+        spikes = csr_array((np.ones(len(place), np.uint32), (owner[inside], place)), (count, size))
+        spikes.sum_duplicates()
+        if spikes.data.max(initial=0) > np.iinfo(np.uint16).max:
+            raise BenchError(f"{block.path}: over 65535 spikes in one bin; use a shorter step_ms or more channels")
+        beyond = np.bincount(owner[~inside], minlength=count)
+        parts.append((spikes.astype(np.uint16), block.labels, beyond, block.speakers))
         longest = max(longest, int(step[inside].max(initial=0)) + 1)
         top = max(top, int(block.units.max(initial=-1)) + 1)
-    lengths, places, values, labels, beyond = map(np.concatenate, zip(*parts, strict=True))
-    if values.max(initial=0) <= np.iinfo(np.uint8).max:
-        values = values.astype(np.uint8)
-    starts, said = np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(speakers) if speakers else None
-    facts = longest, file.classes or int(labels.max()) + 1, top
-    return Counts(bins.steps, bins.channels, *facts, starts, places, values, labels, beyond, said)
+    rows, labels, after, speakers = zip(*parts, strict=True)
+    spikes = vstack(rows, format="csr")
+    spikes = spikes.astype(np.uint8) if spikes.data.max(initial=0) <= np.iinfo(np.uint8).max else spikes
+    classes = block.classes or int(np.concatenate(labels).max()) + 1
+    known = None if block.speakers is None else np.concatenate(speakers)
+    kept = spikes, np.concatenate(labels), np.concatenate(after), known
+    return Counts(recordings.name, bins.steps, bins.channels, longest, classes, top, *kept)
 
 
-def binned(
-    sources: Mapping[str, Opener], digests: Mapping[str, str], bins: Bins, workspace: Workspace
-) -> dict[str, Counts]:
+def binned(parts: Mapping[str, Recordings], bins: Bins, workspace: Workspace) -> dict[str, Counts]:
     """Splits by name, binned; from the cache where the same content was binned the same way before.
 
-    A file of the cache appears whole or not at all, and carries a checksum that every reader looks at.
+    A file of the cache appears whole or not at all; one that cannot be read is made again.
     """
-    identity = {"version": VERSION, "digests": dict(digests), "bins": asdict(bins)}
+    digests = {split: part.identity for split, part in parts.items()}
+    identity = {"version": VERSION, "digests": digests, "bins": asdict(bins)}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     path = workspace.cache / f"bins-{key}.safetensors"
     if path.exists():
         try:
-            return _read(path, bins)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            return _read(path, parts)
+        except (OSError, LookupError, TypeError, ValueError, SafetensorError) as error:
             log.warning("%s: damaged (%s); it is made again", path, error)
     arrays: dict[str, torch.Tensor] = {}
-    for split, opened in sources.items():
-        with opened() as file:
-            held = vars(bin_events(file, bins))
-        arrays |= {f"{split}-{name}": torch.from_numpy(held[name]) for name in _ARRAYS if held[name] is not None}
-        arrays[f"{split}-facts"] = torch.tensor([held[name] for name in _FACTS])
-    write_atomic(path, save(arrays, {"sum": _sum(arrays)}))
-    return _read(path, bins)
+    for split, part in parts.items():
+        held = vars(bin_events(part, bins))
+        held |= {name: getattr(held["spikes"], name) for name in _SPARSE}
+        known = {name: value for name, value in held.items() if name not in ("name", "spikes") and value is not None}
+        arrays |= {f"{split}-{name}": torch.as_tensor(value) for name, value in known.items()}
+    write_atomic(path, save(arrays))
+    return _read(path, parts)
 
 
-def _read(path: Path, bins: Bins) -> dict[str, Counts]:
+def _read(path: Path, parts: Mapping[str, Recordings]) -> dict[str, Counts]:
     # Mapped, not read: processes on one machine share the pages.
+    splits: dict[str, dict[str, Any]] = {split: {"name": part.name} for split, part in parts.items()}
     with safe_open(path, framework="pt") as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if _sum(arrays) != file.metadata()["sum"]:
-            raise ValueError("its content does not match its checksum")
-    splits: dict[str, dict[str, Any]] = {}
-    for place, array in arrays.items():
-        split, _, name = place.partition("-")
-        splits.setdefault(split, {})[name] = array.numpy()
-    return {split: Counts(bins.steps, bins.channels, *of.pop("facts").tolist(), **of) for split, of in splits.items()}
-
-
-def _sum(arrays: Mapping[str, torch.Tensor]) -> str:
-    total = 0
-    for name in sorted(arrays):
-        total = zlib.crc32(arrays[name].numpy().data, zlib.crc32(name.encode(), total))
-    return f"{total:08x}"
+        for place in file.keys():  # noqa: SIM118
+            split, _, name = place.partition("-")
+            array = file.get_tensor(place)
+            splits[split][name] = array.numpy() if array.dim() else array.item()
+    for of in splits.values():
+        shape = len(of["labels"]), of["steps"] * of["channels"]
+        of["spikes"] = csr_array(tuple(of.pop(name) for name in _SPARSE), shape)
+    return {split: Counts(**of) for split, of in splits.items()}

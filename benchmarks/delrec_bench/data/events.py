@@ -11,6 +11,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import h5py
 import numpy as np
 
 from delrec_bench.data.files import MOST_GROWTH, reading
-from delrec_bench.data.transforms import EventBlock
+from delrec_bench.data.transforms import EVENT, Transform, seeded
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
 
@@ -27,104 +28,127 @@ CHANNELS = 700
 CLASSES = 1 << 16  # labels below this: a network has an output for each
 LAYOUT = "SHD's layout is spikes/times and spikes/units, lists of numbers, and labels, numbers; all in this one file"
 COPY = 1 << 20
+# What HDF5 and h5py raise for a broken file.
+HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError)
+# Times that tonic gives are whole microseconds but for rounding; those of files are cut to whole ones, as tonic does.
+SLACK = 1e-6
 
 log = logging.getLogger(__name__)
 
 
-class EventFile:
-    """An open, checked spike file; made by `recordings`.
+@dataclass(frozen=True)
+class EventBlock:
+    """Consecutive samples, their events one after the other."""
 
-    Attributes:
-        path: The file's name for messages.
-        classes: Number of names in extra/keys, or the largest label + 1.
+    path: Path  # the file or folder they come from, for messages
+    classes: int | None  # number of classes that it names; None where the largest label tells
+    first: int  # number of the first sample
+    times: np.ndarray  # seconds (float64) of all events
+    units: np.ndarray  # channels (int64) of all events
+    lengths: np.ndarray  # (n,) events of each sample
+    labels: np.ndarray  # (n,) class (int64)
+    speakers: np.ndarray | None = None  # (n,)
+
+    def samples(self) -> Iterator[np.ndarray]:
+        """The events of each sample in tonic's form."""
+        events = np.ones(len(self.times), EVENT)
+        events["t"], events["x"] = self.times * 1e6 + SLACK, self.units
+        yield from np.split(events, np.cumsum(self.lengths)[:-1])
+
+    def through(self, transform: Transform, seed: int) -> "EventBlock":
+        """The block after a transform, which each sample meets with a stream fixed by the seed and its number."""
+        made = []
+        for number, events in enumerate(self.samples(), self.first):
+            with seeded(seed, number):
+                made.append(transform(events) if len(events) else events)
+        events = np.concatenate(made)
+        lengths = np.array([len(events) for events in made], np.int64)
+        return replace(self, times=events["t"] / 1e6, units=events["x"].astype(np.int64), lengths=lengths)
+
+
+def recordings(path: Path, scratch: Path | None = None) -> Iterator[EventBlock]:
+    """All samples of a file in order, checked and sorted by time, with one warning if any had to be sorted.
+
+    A .h5.gz is read through a copy in the folder `scratch` that lives as long as the iterator. A `BenchError` names
+    file, sample and value: unequal lengths, a time that is NaN, infinite or negative, a unit that is not a channel.
     """
-
-    def __init__(self, path: Path, file: Any) -> None:
-        self.path, self._file = path, file
-        self._times, self._units = self._dataset("spikes/times"), self._dataset("spikes/units")
-        self._labels = self._numbers("labels")
-        self._speakers = self._numbers("extra/speaker") if "extra/speaker" in file else None
-        names = self._dataset("extra/keys", "SOUuif").size if "extra/keys" in file else 0
-        if not len(self._labels):
-            raise BenchError(f"{path}: contains no samples")
-        limit = min(names or len(self._labels), CLASSES)
-        known = f"{limit} classes in extra/keys" if names else f"{limit} samples and no extra/keys"
-        bad = (self._labels < 0) | (self._labels >= limit)
-        self._refuse(bad, f"label {{}}, but there are {known}; labels run from 0 to classes - 1", self._labels)
-        self.classes = names or int(self._labels.max()) + 1
-
-    def blocks(self) -> Iterator[EventBlock]:
-        """All samples in order, checked and sorted by time, with one warning if any had to be sorted.
-
-        A `BenchError` names file, sample and value: unequal lengths, a time that is NaN, infinite or negative, a unit
-        that is not a channel.
-        """
-        unsorted = 0
-        for first in range(0, len(self._labels), BLOCK):
-            part = slice(first, first + BLOCK)
-            with _whole(self.path):
-                times, units = self._times[part], self._units[part]
-            lengths, others = (np.array([len(one) for one in lists], np.int64) for lists in (times, units))
-            each = np.arange(first, first + len(lengths))
-            self._refuse(lengths != others, "{} times but {} units; give one of each", lengths, others, owner=each)
-            owner = np.repeat(each, lengths)
-            t = np.concatenate([np.asarray(one) for one in times]).astype(np.float64)
-            u = np.concatenate([np.asarray(one) for one in units])
-            self._refuse(~(np.isfinite(t) & (t >= 0)), "time {}; times are finite seconds from 0", t, owner=owner)
-            known = (u >= 0) & (u < CHANNELS) & (u == np.floor(u))
-            self._refuse(~known, f"unit {{}}, outside 0 to {CHANNELS - 1}; renumber its channels", u, owner=owner)
-            back = np.flatnonzero((np.diff(t) < 0) & (np.diff(owner) == 0))
-            if len(back):
-                new = np.lexsort((t, owner))
-                t, u = t[new], u[new]
-                unsorted += len(np.unique(owner[back]))
-            speakers = None if self._speakers is None else self._speakers[part]
-            yield EventBlock(first, t, u.astype(np.int64), lengths, self._labels[part], speakers)
-        if unsorted:
-            log.warning("%s: %d samples had unsorted events; they were sorted", self.path, unsorted)
-
-    def _refuse(self, bad: np.ndarray, said: str, *values: Any, owner: np.ndarray | None = None) -> None:
-        """Refuse what the first bad sample has, or, given the sample that owns each value, the first bad value."""
-        if bad.any():
-            at = int(np.flatnonzero(bad)[0])
-            sample = at if owner is None else owner[at]
-            raise BenchError(f"{self.path}: sample {sample} has {said.format(*(value[at] for value in values))}")
-
-    def _dataset(self, name: str, kinds: str = "uif") -> Any:
-        """A dataset of one number per sample (a list of them, of spikes), in this file and small enough for memory."""
-        found = self._file.get(name)
-        usable = isinstance(found, h5py.Dataset) and found.ndim == 1 and not found.is_virtual and not found.external
-        if usable and Path(found.file.filename) == Path(self._file.filename):
-            lists = h5py.check_vlen_dtype(found.dtype)
-            kind = lists if name.startswith("spikes/") and lists is not None else found.dtype
-            if np.dtype(kind).kind in kinds and (kind is lists) == name.startswith("spikes/"):
-                need_memory(found.size * found.dtype.itemsize, f"{self.path}: '{name}' with {found.size} entries")
-                return found
-        raise BenchError(f"{self.path}: has {found} for '{name}'; {LAYOUT}")
-
-    def _numbers(self, name: str) -> np.ndarray:
-        """A dataset of whole numbers as int64, one per sample."""
-        counts = {of: len(self._dataset(of)) for of in (name, "spikes/times", "spikes/units")}
-        if len(set(counts.values())) > 1:
-            said = ", ".join(f"{count} of {of}" for of, count in counts.items())
-            raise BenchError(f"{self.path}: it contains {said}; give one of each per sample")
-        raw = np.asarray(self._dataset(name)[()])
-        number = raw.astype(np.float64)
-        whole = np.isfinite(number) & (number == np.floor(number)) & (np.abs(number) < 2.0**53)
-        self._refuse(~whole, f"{name.removesuffix('s')} {{}}; it must be a whole number below 2^53", raw)
-        return raw.astype(np.int64)
-
-
-@contextmanager
-def recordings(path: Path, scratch: Path | None = None) -> Iterator[EventFile]:
-    """Open a .h5 file, or a .h5.gz through a copy in the folder `scratch` that lives as long as it is open."""
     with _unpacked(path, scratch) as plain:
-        with _whole(path):
-            file = h5py.File(plain, "r")
-        with file:
-            with _whole(path):
-                found = EventFile(path, file)
-            yield found
+        try:
+            with h5py.File(plain, "r") as file:
+                yield from _blocks(path, file)
+        except HDF5_ERRORS as error:
+            said = " ".join(str(error).split())
+            raise BenchError(f"{path}: incomplete HDF5 file ({said}); copy or fetch it again") from error
+
+
+def _blocks(path: Path, file: Any) -> Iterator[EventBlock]:
+    names = ["spikes/times", "spikes/units", "labels", *(["extra/speaker"] if "extra/speaker" in file else [])]
+    found = {name: _dataset(path, file, name) for name in names}
+    if len({len(dataset) for dataset in found.values()}) > 1:
+        said = ", ".join(f"{len(dataset)} of {name}" for name, dataset in found.items())
+        raise BenchError(f"{path}: it contains {said}; give one of each per sample")
+    labels = _numbers(path, found["labels"], "label")
+    speakers = _numbers(path, found["extra/speaker"], "extra/speaker") if "extra/speaker" in found else None
+    if not len(labels):
+        raise BenchError(f"{path}: contains no samples")
+    classes = _dataset(path, file, "extra/keys", "SOUuif").size if "extra/keys" in file else 0
+    limit = min(classes or len(labels), CLASSES)
+    known = f"{limit} classes in extra/keys" if classes else f"{limit} samples and no extra/keys"
+    bad = (labels < 0) | (labels >= limit)
+    _refuse(path, bad, f"label {{}}, but there are {known}; labels run from 0 to classes - 1", labels)
+
+    unsorted = 0
+    for first in range(0, len(labels), BLOCK):
+        part = slice(first, first + BLOCK)
+        times, units = found["spikes/times"][part], found["spikes/units"][part]
+        lengths, others = (np.array([len(one) for one in lists], np.int64) for lists in (times, units))
+        each = np.arange(first, first + len(lengths))
+        _refuse(path, lengths != others, "{} times but {} units; give one of each", lengths, others, owner=each)
+        owner = np.repeat(each, lengths)
+        t = np.concatenate([np.asarray(one) for one in times]).astype(np.float64)
+        u = np.concatenate([np.asarray(one) for one in units])
+        _refuse(path, ~(np.isfinite(t) & (t >= 0)), "time {}; times are finite seconds from 0", t, owner=owner)
+        channel = (u >= 0) & (u < CHANNELS) & (u == np.floor(u))
+        _refuse(path, ~channel, f"unit {{}}, outside 0 to {CHANNELS - 1}; renumber its channels", u, owner=owner)
+        back = np.flatnonzero((np.diff(t) < 0) & (np.diff(owner) == 0))
+        if len(back):
+            new = np.lexsort((t, owner))
+            t, u = t[new], u[new]
+            unsorted += len(np.unique(owner[back]))
+        who = None if speakers is None else speakers[part]
+        yield EventBlock(path, classes or None, first, t, u.astype(np.int64), lengths, labels[part], who)
+    if unsorted:
+        log.warning("%s: %d samples had unsorted events; they were sorted", path, unsorted)
+
+
+def _dataset(path: Path, file: Any, name: str, kinds: str = "uif") -> Any:
+    """A dataset of one number per sample (a list of them, of spikes), in this file and small enough for memory."""
+    found = file.get(name)
+    usable = isinstance(found, h5py.Dataset) and found.ndim == 1 and not found.is_virtual and not found.external
+    if usable and Path(found.file.filename) == Path(file.filename):
+        lists, wanted = h5py.check_vlen_dtype(found.dtype), name.startswith("spikes/")
+        kind = lists if wanted else found.dtype
+        if kind is not None and np.dtype(kind).kind in kinds:
+            need_memory(found.size * found.dtype.itemsize, f"{path}: '{name}' with {found.size} entries")
+            return found
+    raise BenchError(f"{path}: has {found} for '{name}'; {LAYOUT}")
+
+
+def _numbers(path: Path, dataset: Any, name: str) -> np.ndarray:
+    """A dataset of whole numbers as int64."""
+    raw = np.asarray(dataset[()])
+    number = raw.astype(np.float64)
+    whole = np.isfinite(number) & (number == np.floor(number)) & (np.abs(number) < 2.0**53)
+    _refuse(path, ~whole, f"{name} {{}}; it must be a whole number below 2^53", raw)
+    return raw.astype(np.int64)
+
+
+def _refuse(path: Path, bad: np.ndarray, said: str, *values: Any, owner: np.ndarray | None = None) -> None:
+    """Refuse what the first bad sample has, or, given the sample that owns each value, the first bad value."""
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0])
+        sample = at if owner is None else owner[at]
+        raise BenchError(f"{path}: sample {sample} has {said.format(*(value[at] for value in values))}")
 
 
 @contextmanager
@@ -133,25 +157,15 @@ def _unpacked(path: Path, scratch: Path | None) -> Iterator[Path]:
         yield path
         return
     with tempfile.NamedTemporaryFile(dir=scratch, prefix=".gunzip-") as copy:
-        left = MOST_GROWTH * path.stat().st_size
         try:
             with reading(path) as packed:
-                while (block := packed.read(COPY)) and (left := left - len(block)) >= 0:
+                while block := packed.read(COPY):
                     copy.write(block)
+                    if copy.tell() > MOST_GROWTH * path.stat().st_size:
+                        said = f"expands to more than {MOST_GROWTH} times its size, which no spike file does"
+                        raise BenchError(f"{path}: {said}")
                 copy.flush()
         except OSError as error:
             error.filename = error.filename or copy.name  # a full disk does not say what was being written
             raise
-        if left < 0:
-            raise BenchError(f"{path}: expands to more than {MOST_GROWTH} times its size, which no spike file does")
         yield Path(copy.name)
-
-
-@contextmanager
-def _whole(shown: Path) -> Iterator[None]:
-    """What HDF5 and h5py say of a broken file, as one line."""
-    try:
-        yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError) as error:
-        said = " ".join(str(error).split())
-        raise BenchError(f"{shown}: incomplete HDF5 file ({said}); copy or fetch it again") from error

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 
@@ -30,22 +30,20 @@ DIGITS = "digits.csv.gz"
 
 
 @contextmanager
-def reading(path: Path, *, unpack: bool = True) -> Iterator[BinaryIO]:
+def reading(path: Path, *, unpack: bool = True) -> Iterator[Any]:
     """The content of a file as a stream, decompressed where its name ends in .gz; a `BenchError` says why not."""
     try:
-        with path.open("rb") as raw:
-            yield cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if unpack and path.suffix == ".gz" else raw
-    except FileNotFoundError as error:
-        raise BenchError(f"{path}: no such file; put it there, or give its folder with --data") from error
+        with gzip.open(path) if unpack and path.suffix == ".gz" else path.open("rb") as stream:
+            yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BenchError(f"{path}: damaged or incomplete gzip file ({error}); copy or fetch it again") from error
 
 
 def digest_of(path: Path, workspace: Workspace, *, content: bool = False, fresh: bool = False) -> str:
     """md5 of a file's bytes, or of what is inside its .gz (`content`); `fresh` reads it even where it is remembered."""
+    what = "content" if content and path.suffix == ".gz" else "bytes"
     with reading(path, unpack=content) as stream:
-        key = f"{'content' if content and path.suffix == '.gz' else 'bytes'} {path.resolve()}"
-        return _remembered(key, [path], lambda: file_digest(stream, "md5"), workspace, fresh)
+        return _remembered(what, [path], lambda: hashlib.file_digest(stream, "md5").hexdigest(), workspace, fresh)
 
 
 def folder_digest(folder: Path, workspace: Workspace) -> str:
@@ -55,42 +53,24 @@ def folder_digest(folder: Path, workspace: Workspace) -> str:
     def whole() -> str:
         digests = {}
         for path in files:
-            with reading(path, unpack=False) as stream:
-                digests[path.relative_to(folder).as_posix()] = file_digest(stream, "sha256")
+            with path.open("rb") as stream:
+                digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
         return files_digest(digests)
 
-    return _remembered(f"folder {folder.resolve()}", files, whole, workspace)
+    return _remembered("folder", [folder, *files], whole, workspace)
 
 
 def _remembered(
-    key: str, files: Iterable[Path], make: Callable[[], str], workspace: Workspace, fresh: bool = False
+    what: str, files: list[Path], make: Callable[[], str], workspace: Workspace, fresh: bool = False
 ) -> str:
     """A digest, made once for as long as its files keep their names, inodes, sizes and times of change."""
-    stats = [(str(path), path.stat()) for path in files]
+    stats = [(str(path.resolve()), path.stat()) for path in files]
     facts = [[name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in stats]
-    mark = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    memory = workspace.cache / "digests.json"
-    entry = _recalled(memory).get(key)
-    if not fresh and isinstance(entry, list) and entry[:1] == [mark]:
-        return str(entry[-1])
-    digest = make()
-    # Another process may write meanwhile: the last one wins, and what is lost is only computed again.
-    write_atomic(memory, json.dumps({**_recalled(memory), key: [mark, digest]}, indent=1, sort_keys=True))
-    return digest
-
-
-def _recalled(path: Path) -> dict[str, Any]:
-    """What a JSON file holds; nothing where there is none, or a damaged one."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def file_digest(stream: Any, algorithm: str) -> str:
-    """Digest of all that a stream holds."""
-    return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+    mark = hashlib.sha256(json.dumps([what, facts]).encode()).hexdigest()
+    memory = workspace.cache / f"digest-{mark[:32]}.txt"
+    if fresh or not memory.is_file():
+        write_atomic(memory, make())
+    return memory.read_text()
 
 
 def find_file(folder: Path, name: str) -> Path | None:
@@ -100,11 +80,12 @@ def find_file(folder: Path, name: str) -> Path | None:
 
 def need_files(folder: Path, names: Iterable[str], remedy: str) -> dict[str, Path]:
     """All of `names` (each perhaps with .gz) in the folder; a `BenchError` names one that is not there."""
-    found = {name: find_file(folder, name) for name in names}
-    for name, path in found.items():
-        if path is None:
+    found = {}
+    for name in names:
+        if (path := find_file(folder, name)) is None:
             raise BenchError(f"no {folder / name} (nor .gz); {remedy}")
-    return cast(dict[str, Path], found)
+        found[name] = path
+    return found
 
 
 def content_digest(arrays: Mapping[str, np.ndarray]) -> str:

@@ -19,20 +19,18 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from delrec_bench.data.binning import Bins, Opener, binned
-from delrec_bench.data.events import BLOCK
+from delrec_bench.data.binning import Bins, Recordings
+from delrec_bench.data.events import BLOCK, EventBlock
 from delrec_bench.data.files import files_digest, folder_digest
 from delrec_bench.data.samples import order
-from delrec_bench.data.task_data import TEST_SEED, TaskData, TaskOptions, assemble, row_name
-from delrec_bench.data.transforms import EventBlock
+from delrec_bench.data.task_data import TEST_SEED, TaskData, TaskOptions, assemble
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
 
@@ -49,33 +47,23 @@ def from_first(events: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class TonicCorpus:
-    """A dataset of tonic with a training and a test part.
+    """A dataset of tonic with a training and a test part."""
 
-    Attributes:
-        task: The task's name, also its folder below data/.
-        dataset: Name of the class in tonic.datasets.
-        pool: Pixels on a side that make one channel.
-        step_ms: Default step.
-        official: Samples of "train" and "test" of the official files.
-        options: Further arguments of the class (a `transform`, say).
-        parts: Arguments that open "train", "test" and, where there is one, "valid".
-        held_out: In place of `parts`: the share of each class that is the test set, drawn once and for all.
-        sensor: (width, height, polarities) where the class has no `sensor_size`, or a wrong one.
-        events: Makes the events of a sample from the item that precedes its target (where that holds images as well, or
-            absolute times); None where it is those.
-        label: Makes a class (a number, or a name) from a sample's target; None where it is one.
-    """
-
-    task: str
-    dataset: str
-    pool: int = 1
-    step_ms: float = 10.0
-    official: Mapping[str, int] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    task: str  # the task's name, also its folder below data/
+    dataset: str  # name of the class in tonic.datasets
+    pool: int = 1  # pixels on a side that make one channel
+    step_ms: float = 10.0  # default step
+    official: Mapping[str, int] = field(default_factory=dict)  # samples of each part of the official files
+    options: Mapping[str, Any] = field(default_factory=dict)  # further arguments of the class (a `transform`, say)
+    # Arguments that open "train", "test" and, where there is one, "valid"; or, in their place, the share of each class
+    # that is the test set, drawn once and for all.
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: _PARTS)
     held_out: float | None = None
+    # (width, height, polarities), where the class has no `sensor_size`, or a wrong one
     sensor: tuple[int, int, int] | None = None
+    # Makes the events of a sample from the item that precedes its target, where that holds more, or absolute times.
     events: Callable[[Any], np.ndarray] | None = None
+    # Makes a class (a number, or a name) from a sample's target, where that is none.
     label: Callable[[Any], int | str] | None = None
 
     def load(
@@ -86,29 +74,20 @@ class TonicCorpus:
             raise BenchError(f"task option binning = '{options.binning}': {self.task} only has 'clean'")
         folder = data_dir or workspace.data / self.task
         opened = self._opened(folder)
-        official = bool(self.official) and all(len(opened[split]) == count for split, count in self.official.items())
-        if data_dir is None and self.official and not official:
-            counts = ", ".join(f"{split} {len(part)}" for split, part in opened.items())
-            raise BenchError(f"{folder}: {counts} samples, unlike {self.task}'s; pass other data with --data {folder}")
         digests = {split: folder_digest(part.path, workspace) for split, part in opened.items()}
         channels, reading = math.prod(opened["train"].shape), self._reading()
         bins = Bins.clean((options.step_ms or self.step_ms) / 1000, options.steps, channels, channels)
-        # Bins know no pixels: the pooling is part of what was read, and whatever else is said of it.
-        identities = {split: f"{split} of {digest} pool {self.pool} {reading}" for split, digest in digests.items()}
-        openers: dict[str, Opener] = {split: partial(nullcontext, part) for split, part in opened.items()}
-        parts = binned(openers, identities, bins, workspace)
+        found = {  # bins know no pixels: the pooling is part of what was read, and whatever else is said of it
+            split: Recordings(part.name, f"{split} of {digests[split]} pool {self.pool} {reading}", part.blocks)
+            for split, part in opened.items()
+        }
         said = {} if reading == "{}" else {"reading": hashlib.sha256(reading.encode()).hexdigest()}
-        digest = files_digest({**digests, **said})
-        names = {split: part.name for split, part in opened.items()}
         held_out = "" if self.held_out is None else f"; test set: {self.held_out:.0%} of each class, drawn once"
         return assemble(
-            *(parts, names, openers["test"], bins, options, split_seed),
-            steps=parts["train"].longest if options.steps == "auto" else int(options.steps),
-            validation="file" if "valid" in opened else "random",
-            name=row_name(self.task, data_dir, digest),
-            kind="OFFICIAL" if official else "STAND-IN",
-            digest=digest,
-            files={names[split]: digest for split, digest in digests.items()},
+            *(self.task, found, bins, options, split_seed, data_dir, workspace),
+            official=self.official,
+            digest=files_digest({**digests, **said}),
+            files={found[split].name: digest for split, digest in digests.items()},
             notes=(f"tonic.datasets.{self.dataset}, {self.pool} x {self.pool} pixels a channel{held_out}",),
         )
 
@@ -131,8 +110,7 @@ class TonicCorpus:
             opened = {split: self._open(folder, arguments) for split, arguments in self.parts.items()}
             return {split: Part(self, dataset, range(len(dataset)), split) for split, dataset in opened.items()}
         whole = self._open(folder, {})
-        every = Part(self, whole, range(len(whole)), "whole")
-        labels = np.array([every.label_of(target) for target in every.targets()])
+        labels = np.array(Part(self, whole, range(len(whole)), "whole").labels())
         test = np.zeros(len(labels), bool)
         for label in np.unique(labels):
             rows = np.flatnonzero(labels == label)
@@ -162,17 +140,17 @@ class TonicCorpus:
 
 
 class Part:
-    """Some samples of a dataset of tonic, as recordings for our bins (see `binning.Opener`).
+    """Some samples of a dataset of tonic, for our bins.
 
     Attributes:
         path: The folder of its files.
         name: Its folder, and which part where the parts share that.
+        rows: Numbers of its samples in the dataset.
         shape: Polarities, rows, columns of channels.
-        classes: Number of names of classes; None where classes are numbers alone.
     """
 
     def __init__(self, corpus: TonicCorpus, dataset: Any, rows: Sequence[int], split: str) -> None:
-        self._corpus, self._dataset, self._rows = corpus, dataset, rows
+        self._corpus, self._dataset, self.rows = corpus, dataset, rows
         self._sensor = corpus.sensor or dataset.sensor_size
         if self._sensor is None:
             raise BenchError(f"{corpus.task}: {dataset!r} does not state its sensor size; declare `sensor`")
@@ -183,16 +161,12 @@ class Part:
         names = getattr(dataset, "classes", None)
         self._names = [] if names is None else [str(name) for name in names]
         if not self._names and isinstance(self._named(dataset[0][1]), str):
-            self._names = sorted({str(self._named(target)) for target in self.targets()})
-        self.classes = len(self._names) or None
-
-    def __len__(self) -> int:
-        return len(self._rows)
+            self._names = sorted({str(self._named(target)) for target in self._targets()})
 
     def _named(self, target: Any) -> Any:
         return target if self._corpus.label is None else self._corpus.label(target)
 
-    def targets(self) -> list[Any]:
+    def _targets(self) -> list[Any]:
         """The targets of the whole dataset, from the list that most classes have, else by reading every sample."""
         known, first = getattr(self._dataset, "targets", None), self._dataset[0][1]
         whole = range(len(self._dataset))
@@ -200,12 +174,15 @@ class Part:
             return list(known)
         return [self._dataset[number][1] for number in whole]
 
-    def label_of(self, target: Any) -> int:
-        """The class of a target."""
+    def labels(self) -> list[int]:
+        """The classes of the whole dataset."""
+        return [self._label(target) for target in self._targets()]
+
+    def _label(self, target: Any) -> int:
         named = self._named(target)
         if isinstance(named, str) and named in self._names:
             return self._names.index(named)
-        if isinstance(named, int | np.integer) and 0 <= named < (self.classes or 1 << 31):
+        if isinstance(named, int | np.integer) and 0 <= named < (len(self._names) or 1 << 31):
             return int(named)
         raise BenchError(
             f"{self.path}: a sample has label {' '.join(repr(named).split())[:60]}, which is not a class of "
@@ -228,15 +205,15 @@ class Part:
                 raise BenchError(f"{self.path}: sample {index} has {name} {bad[0]}, outside 0 to {end - 1}")
         _, rows, columns = self.shape
         units = (fields["p"] * rows + fields["y"] // corpus.pool) * columns + fields["x"] // corpus.pool
-        return fields["t"] / 1e6, units, self.label_of(target)
+        return fields["t"] / 1e6, units, self._label(target)
 
     def blocks(self) -> Iterator[EventBlock]:
         """All samples in order, checked."""
-        for first in range(0, len(self), BLOCK):
-            times, units, labels = zip(*map(self._sample, self._rows[first : first + BLOCK]), strict=True)
+        for first in range(0, len(self.rows), BLOCK):
+            times, units, labels = zip(*map(self._sample, self.rows[first : first + BLOCK]), strict=True)
             lengths = np.array([len(part) for part in times], np.int64)
             parts = np.concatenate(times), np.concatenate(units), lengths, np.array(labels, np.int64)
-            yield EventBlock(first, *parts, exact=True)
+            yield EventBlock(self.path, len(self._names) or None, first, *parts)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from delrec_bench.data.transforms import EVENT, seeded
@@ -45,6 +46,12 @@ class Samples(ABC):
         """Fix what is random in the samples (augmentation) by (seed, epoch); nothing without augmentation."""
 
 
+def to_batch(stored: Tensor, device: str = "cpu") -> Tensor:
+    """(B, T, C) of any number type -> contiguous float32 (T, B, C) on a device, to which it goes as it is stored."""
+    stored = stored.int() if stored.dtype == torch.uint16 else stored  # of which torch knows little
+    return stored.to(device).transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+
+
 class DenseSamples(Samples):
     """Every value stored: (n, T) or (n, T, C), of any number type. A batch is the stored number times `scale`."""
 
@@ -57,108 +64,58 @@ class DenseSamples(Samples):
 
     def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
         """Inputs (T, B, C) of the samples `indices`."""
-        chosen = self.values[indices].to(device).transpose(0, 1)
-        chosen = chosen.to(torch.float32, memory_format=torch.contiguous_format)
+        chosen = to_batch(self.values[indices], device)
         return chosen if self.scale == 1.0 else chosen * self.scale
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Binned spikes of many samples, compressed: sample i owns entries starts[i] to starts[i + 1].
+    """Binned spikes of many samples."""
 
-    Attributes:
-        steps: Steps a place may reach (T, or more before a cut).
-        channels: C.
-        longest: Steps up to the last spike of any sample, within `steps`.
-        classes: Classes that the file names, or its largest label + 1.
-        top: Its largest unit + 1, before neighbouring channels are summed.
-        starts: (n + 1,) int64.
-        places: Step * channels + channel of each non-zero bin, ascending within a sample.
-        values: Spikes in that bin.
-        labels: (n,) class.
-        beyond: (n,) spikes after the last step.
-        speakers: (n,), or None.
-    """
-
-    steps: int
+    name: str  # the file they come from
+    steps: int  # of the store (T, or more before a cut)
     channels: int
-    longest: int
-    classes: int
-    top: int
-    starts: np.ndarray
-    places: np.ndarray
-    values: np.ndarray
-    labels: np.ndarray
-    beyond: np.ndarray
-    speakers: np.ndarray | None = None
-
-    def frames(self, rows: np.ndarray, steps: int) -> np.ndarray:
-        """Counts of the samples `rows` as (B, steps, C) of the stored number type; what lies later is cut."""
-        dense = np.zeros(len(rows) * steps * self.channels, self.values.dtype)
-        places, values = self.entries(rows, steps)
-        dense[places] = values
-        return dense.reshape(len(rows), steps, self.channels)
-
-    def entries(self, rows: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """What is not zero in `frames`: places in it, flattened (int64), and counts."""
-        size = steps * self.channels
-        begins = self.starts[rows]
-        lengths = self.starts[rows + 1] - begins
-        ends = np.cumsum(lengths)
-        # Entry number within the flat list of chosen entries -> entry number in the store.
-        where = np.arange(lengths.sum()) + np.repeat(begins - (ends - lengths), lengths)
-        places = self.places[where].astype(np.int64)
-        values = self.values[where]
-        target = places + np.repeat(np.arange(len(rows)) * size, lengths)
-        if steps < self.steps:
-            inside = places < size
-            target, values = target[inside], values[inside]
-        return target, values
-
-    def after(self, rows: np.ndarray, steps: int) -> int:
-        """Spikes of the samples `rows` that lie after the first `steps` steps, those beyond the last one included."""
-        late = int(self.beyond[rows].sum())
-        if steps < self.steps:
-            cut = self.values * (self.places >= steps * self.channels)
-            running = np.concatenate([[0], np.cumsum(cut, dtype=np.int64)])
-            late += int((running[self.starts[rows + 1]] - running[self.starts[rows]]).sum())
-        return late
+    longest: int  # steps up to the last spike of any sample, within `steps`
+    classes: int  # that the file names, or its largest label + 1
+    top: int  # its largest unit + 1, before neighbouring channels are summed
+    spikes: csr_array  # (n, steps * channels) spikes in each bin, step after step; sparse, in ascending order
+    labels: np.ndarray  # (n,) class
+    beyond: np.ndarray  # (n,) spikes after the last step
+    speakers: np.ndarray | None = None  # (n,)
 
 
 class CountSamples(Samples):
-    """Spike counts (or, if `binary`, their presence) of chosen rows of a compressed store."""
+    """Spike counts (or, if `binary`, their presence) in the first T `steps` of chosen rows of a store."""
 
     def __init__(self, counts: Counts, rows: np.ndarray, steps: int, binary: bool = False) -> None:
-        self.counts = counts
-        self.rows = np.asarray(rows, np.int64)
-        self.steps = steps
-        self.binary = binary
+        self.counts, self.rows, self.steps, self.binary = counts, np.asarray(rows, np.int64), steps, binary
         self.targets = torch.from_numpy(counts.labels[self.rows].astype(np.int64))
         self.speakers = None if counts.speakers is None else counts.speakers[self.rows]
 
+    def _bins(self, indices: np.ndarray) -> csr_array:
+        return self.counts.spikes[self.rows[indices]][:, : self.steps * self.counts.channels]
+
     def frames(self, indices: np.ndarray) -> np.ndarray:
         """Stored counts (B, T, C) before any conversion."""
-        frames = self.counts.frames(self.rows[indices], self.steps)
+        frames: np.ndarray = self._bins(indices).toarray().reshape(len(indices), self.steps, -1)
         return np.minimum(frames, 1) if self.binary else frames
 
     def events(self, index: int) -> np.ndarray:
         """Spikes of a sample in tonic's form, its t a step: one entry for each, sorted by t."""
-        places, values = self.counts.entries(self.rows[[index]], self.steps)
-        places = places if self.binary else np.repeat(places, values)
+        bins = self._bins(np.array([index]))
+        places = bins.indices if self.binary else np.repeat(bins.indices, bins.data)
         events = np.ones(len(places), EVENT)
         events["t"], events["x"] = np.divmod(places, self.counts.channels)
         return events
 
     def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
         """Inputs (T, B, C) of the samples `indices`."""
-        return to_batch(self.frames(indices.numpy()), device)
+        return to_batch(torch.from_numpy(self.frames(indices.numpy())), device)
 
-    def totals(self, slices: int) -> np.ndarray:
-        """Spikes per sample in `slices` equal parts of the sample and per channel, (n, slices * C)."""
-        edges = (np.arange(slices) * self.steps) // slices
-        pieces = (self.counts.frames(self.rows[i : i + 256], self.steps) for i in range(0, len(self), 256))
-        sums = [np.add.reduceat(frames, edges, axis=1, dtype=np.float64) for frames in pieces]
-        return np.concatenate(sums).reshape(len(self), -1)
+    def dropped(self) -> int:
+        """Spikes that lie after the T steps."""
+        late = self.counts.spikes[self.rows][:, self.steps * self.counts.channels :]
+        return int(self.counts.beyond[self.rows].sum() + late.data.sum(dtype=np.int64))
 
 
 class Tripled(Samples):
@@ -191,7 +148,8 @@ class Tripled(Samples):
             if item >= len(self.base):
                 with seeded(*self._seed, item):
                     frames[at] = self._framed(self._augmented(item))
-        return to_batch(np.minimum(frames, 1) if self.base.binary else frames, device)
+        frames = np.minimum(frames, 1) if self.base.binary else frames
+        return to_batch(torch.from_numpy(frames), device)
 
     def _augmented(self, item: int) -> np.ndarray:
         """The events of an item of one of the two copies."""
@@ -209,7 +167,7 @@ class Tripled(Samples):
         steps, channels = self.base.steps, self.base.counts.channels
         inside = events[(events["t"] >= 0) & (events["t"] < steps)]
         frame = np.bincount(inside["t"] * channels + inside["x"], minlength=steps * channels)
-        kind = self.base.counts.values.dtype
+        kind = self.base.counts.spikes.dtype
         return np.minimum(frame, np.iinfo(kind).max).astype(kind).reshape(steps, channels)
 
 
@@ -229,9 +187,8 @@ class Cast(Samples):
     """Samples whose batches have another floating-point type."""
 
     def __init__(self, samples: Samples, dtype: str) -> None:
-        self._samples = samples
+        self._samples, self.targets = samples, samples.targets
         self._dtype = torch.float64 if dtype == "float64" else torch.float32
-        self.targets = samples.targets
 
     def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
         """As of the samples, in the other type."""
@@ -240,9 +197,3 @@ class Cast(Samples):
     def begin_epoch(self, seed: int, epoch: int) -> None:
         """As of the samples."""
         self._samples.begin_epoch(seed, epoch)
-
-
-def to_batch(frames: np.ndarray, device: str = "cpu") -> Tensor:
-    """(B, T, C) of any number type -> contiguous float32 (T, B, C) on a device, to which it goes as it is stored."""
-    stored = torch.from_numpy(frames.astype(np.int32) if frames.dtype == np.uint16 else frames)  # not uint16
-    return stored.to(device).transpose(0, 1).contiguous().to(torch.float32)

@@ -26,7 +26,6 @@ from delrec_bench.workspace import MARKER, Workspace, drafted, write_atomic
 PACKAGED = "listed"  # folder of the copies that an installed package carries
 ABSENT = "missing"
 MADE = {*generated.RECIPES, "digits"}
-BLOCK = 1 << 18
 
 
 class _Plain(yaml.BaseLoader):
@@ -109,39 +108,28 @@ def status(workspace: Workspace, fresh: bool = False) -> list[Shelved]:
 
 
 def _looked_at(entry: Listed, workspace: Workspace, fresh: bool) -> Shelved:
-    path = shown = workspace.root / entry.path
-    wanted, note = entry.md5, "correct"
-    is_image = path.stem in MNIST
-    if path.suffix == ".zip":  # the file inside is what a task reads; only the zip's md5 is published
-        shown = path.with_suffix("")
-        if inside := find_file(path.parent, path.stem):
-            digest = digest_of(inside, workspace, content=True, fresh=fresh)
-            return Shelved(entry.task, inside, f"present, md5 {digest} (not published; counts are checked when read)")
-        note = f"{ABSENT}, but {path.name} is present (md5 correct): data fetch {entry.task} unpacks it"
-    if is_image:
-        wanted = MNIST[path.stem]
-        path = shown = find_file(path.parent, path.stem) or path
+    path = workspace.root / entry.path
+    # A task reads what is inside an official file: of a zip only the zip's own md5 is published, of MNIST both.
+    packed = entry.url is not None and path.suffix in (".zip", ".gz")
+    wanted = MNIST.get(path.stem) if packed else entry.md5
+    if packed:
+        path = find_file(path.parent, path.stem) or path.with_suffix("")
     if not path.is_file():
-        return Shelved(entry.task, shown, ABSENT)
-    digest = digest_of(path, workspace, content=is_image, fresh=fresh)
+        return Shelved(entry.task, path, ABSENT)
+    digest = digest_of(path, workspace, content=packed, fresh=fresh)
+    if wanted is None:
+        return Shelved(entry.task, path, f"present, md5 {digest} (not published; counts are checked when read)")
     if digest == wanted or (entry.content and generated.read_content(path) == entry.content):
-        return Shelved(entry.task, shown, note)
+        return Shelved(entry.task, path, "correct")
     return Shelved(entry.task, path, f"WRONG: md5 {digest}, not {wanted}", True)
 
 
 def as_text(rows: list[Shelved]) -> str:
-    """A table of files, their exact paths, and what was found there."""
-    lines = [("task", "path", "status"), *((row.task, str(row.path), row.found) for row in rows)]
-    first, second = (max(len(line[column]) for line in lines) for column in range(2))
-    return "\n".join(f"{a:<{first}}  {b:<{second}}  {c}" for a, b, c in lines)
-
-
-def advice(rows: list[Shelved]) -> str:
-    """How to get missing files."""
-    lines = ["Files may also end in .h5 or .gz. Use --data DIR to read another folder for one run."]
-    for task in sorted({row.task for row in rows if row.found == ABSENT}):
-        made = task in MADE
-        lines.append(f"delrec-bench data {'make' if made else 'fetch'} {task}{'   (runs do this too)' * made}")
+    """A line for each file: its task, exact path, what was found there, and how to get it where nothing was."""
+    lines = []
+    for row in rows:
+        how = f": delrec-bench data {'make' if row.task in MADE else 'fetch'} {row.task}" * (row.found == ABSENT)
+        lines.append(f"{row.task:<12}  {row.path}  {row.found}{how}")
     return "\n".join(lines)
 
 
@@ -174,27 +162,28 @@ def fetch(workspace: Workspace, task: str) -> list[Path]:
     ready = []
     for entry in wanted:
         path = workspace.root / entry.path
-        packed = path.suffix == ".zip"
-        there = find_file(path.parent, path.stem) if packed else None
+        there = find_file(path.parent, path.stem) if path.suffix == ".zip" else None
         if there is None:
             try:
                 pooch.retrieve(entry.url, f"md5:{entry.md5}", path.name, path.parent)
             except (OSError, ValueError) as error:  # of the network, or another md5
                 said = " ".join(str(error).split())
                 raise BenchError(f"{entry.url}: {said}; try again, or save the file as {path}") from error
-        ready.append(there or (_unzip(path, path.with_suffix("")) if packed else path))
+            there = _unzipped(path) if path.suffix == ".zip" else path
+        ready.append(there)
     return ready
 
 
-def _unzip(archive: Path, path: Path) -> Path:
-    """Unpack the member named as `path` from a checked zip."""
+def _unzipped(archive: Path) -> Path:
+    """The file that a checked zip is named after, unpacked beside it."""
+    path = archive.with_suffix("")
     try:
         with zipfile.ZipFile(archive) as packed:
             inside = next((member for member in packed.infolist() if Path(member.filename).name == path.name), None)
             if inside is None or inside.file_size > MOST_GROWTH * archive.stat().st_size:
                 raise BenchError(f"{archive}: does not contain {path.name}, or one that is too large; fetch it again")
             with drafted(path) as draft, packed.open(inside) as source:
-                shutil.copyfileobj(source, draft, BLOCK)
+                shutil.copyfileobj(source, draft)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise BenchError(f"{archive}: incomplete zip file ({error}); delete it and fetch it again") from error
     return path

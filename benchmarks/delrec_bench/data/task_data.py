@@ -14,14 +14,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field
+from scipy.sparse import vstack
 
-from delrec_bench.data.binning import Bins, Opener, bin_events
+from delrec_bench.data.binning import Bins, Recordings, bin_events, binned
 from delrec_bench.data.samples import Counts, CountSamples, Samples, Tripled, order
 from delrec_bench.data.transforms import transform_of
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import metric_named
 from delrec_bench.schema import settings
+from delrec_bench.workspace import Workspace
 
 Kind = Literal["DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL"]
 Representation = Literal["counts", "binary", "pixels", "values", "times"]
@@ -80,45 +82,29 @@ class TaskOptions:
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task's data, split and ready for batches.
+    """A task's data, split and ready for batches."""
 
-    Attributes:
-        name: The row's name, `<task>` or `<task>:<folder>@<digest8>`.
-        kind: EMBEDDED, STAND-IN or OFFICIAL; DRAWN for inputs of the right shape and rate that latency is measured on.
-        metric: Name of the metric.
-        classes: Outputs of a network on this task (1 for a forecast).
-        channels: C.    steps: T.    step_ms: Length of a step; 0 where steps are no times.
-        representation: What a number of the input is.
-        digest: Identity of the data read, before any binning.
-        files: Digest of each file read, by name.
-        notes: What a reader of the row must know.
-        dropped_events: Spikes after the last step, over the samples used.
-        train, valid, test: The three splits.
-        whole: Samples that each split has where nothing is limited.
-        rows: Where each split's samples lie: a file's name (or "train", "valid", "test" of a formula), and row numbers.
-        permutation: Pixel shown at each step, in permuted tasks.
-        under: The test samples under a condition `name=level` of `delrec_bench.data.transforms`, the draws fixed by a
-            seed; None where the input is not made of events.
-    """
-
-    name: str
-    kind: Kind
+    name: str  # of the row, `<task>` or `<task>:<folder>@<digest8>`
+    kind: Kind  # DRAWN: inputs of the right shape and rate that latency is measured on
     metric: str
-    classes: int
-    channels: int
-    steps: int
-    step_ms: float
-    representation: Representation
-    digest: str
-    files: Mapping[str, str]
+    classes: int  # outputs of a network on this task (1 for a forecast)
+    channels: int  # C
+    steps: int  # T
+    step_ms: float  # length of a step; 0 where steps are no times
+    representation: Representation  # what a number of the input is
+    digest: str  # of the data read, before any binning
+    files: Mapping[str, str]  # digest of each file read, by name
     train: Samples
     valid: Samples
     test: Samples
-    notes: tuple[str, ...] = ()
-    dropped_events: int = 0
-    whole: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what a reader of the row must know
+    dropped_events: int = 0  # spikes after the last step, over the samples used
+    whole: Mapping[str, int] = field(default_factory=dict)  # samples of each split where nothing is limited
+    # Where each split's samples lie: a file's name (or "train", "valid", "test" of a formula), and row numbers.
     rows: Mapping[str, tuple[str, np.ndarray]] = field(default_factory=dict)
-    permutation: np.ndarray | None = None
+    permutation: np.ndarray | None = None  # pixel shown at each step, in permuted tasks
+    # The test samples under a condition `name=level` of `delrec_bench.data.transforms`, the draws fixed by a seed; None
+    # where the input is not made of events.
     under: Callable[[str, int], Samples] | None = None
 
     @property
@@ -145,34 +131,33 @@ class TaskData:
         return {name: getattr(self, name) for name in names} | {"sizes": sizes}
 
 
-Rows = Mapping[str, np.ndarray]
-
-
-def limited(whole: Rows, options: TaskOptions, draw_test: bool = True) -> dict[str, np.ndarray]:
-    """The rows of each split within the options' limits; a validation set shrinks with the training set.
-
-    Of a test set a part is drawn, once and for all, or (`draw_test` is False) its first rows are taken.
-    """
-    train, valid, test = (whole[split] for split in ("train", "valid", "test"))
-    if options.limit is not None and options.limit < len(train):
-        valid = valid[: max(1, round(len(valid) * options.limit / len(train)))]
-    if draw_test and options.test_limit is not None and options.test_limit < len(test):
-        test = np.sort(order(len(test), TEST_SEED)[: options.test_limit])
-    return {"train": train[: options.limit], "valid": valid, "test": test[: options.test_limit]}
-
-
 def divided(
-    make: Callable[[str, np.ndarray], Samples], rows: Rows, whole: Rows, sources: Mapping[str, str], **known: Any
+    make: Callable[[str, np.ndarray], Samples],
+    whole: Mapping[str, np.ndarray],
+    sources: Mapping[str, str],
+    options: TaskOptions,
+    *,
+    shrink_valid: bool = True,
+    draw_test: bool = False,
+    **known: Any,
 ) -> TaskData:
-    """A task's data from the rows of each split.
+    """A task's data from the rows of each split, within the limits of the options.
 
     Args:
         make: Makes the samples of a split from its rows.
-        rows: Rows of "train", "valid" and "test".
-        whole: The same where nothing is limited.
-        sources: What the rows of each split are rows of.
+        whole: Rows of "train", "valid" and "test" where nothing is limited.
+        sources: What they are rows of.
+        options: Has the limits.
+        shrink_valid: Whether a limit shrinks the validation set with the training set.
+        draw_test: Whether a part of a test set is drawn, once and for all; else it is its first rows.
         known: The other fields of `TaskData`.
     """
+    train, valid, test = (whole[split] for split in ("train", "valid", "test"))
+    if shrink_valid and options.limit is not None and options.limit < len(train):
+        valid = valid[: max(1, round(len(valid) * options.limit / len(train)))]
+    if draw_test and options.test_limit is not None and options.test_limit < len(test):
+        test = np.sort(order(len(test), TEST_SEED)[: options.test_limit])
+    rows = {"train": train[: options.limit], "valid": valid, "test": test[: options.test_limit]}
     samples: dict[str, Any] = {split: make(split, chosen) for split, chosen in rows.items()}
     return TaskData(
         **samples,
@@ -188,102 +173,126 @@ def row_name(task: str, folder: Path | None, digest: str) -> str:
 
 
 def assemble(
-    parts: Mapping[str, Counts],
-    names: Mapping[str, str],
-    test: Opener,
+    task: str,
+    recordings: Mapping[str, Recordings],
     bins: Bins,
     options: TaskOptions,
     seed: int,
+    folder: Path | None,
+    workspace: Workspace,
     *,
-    steps: int,
-    validation: str,
-    notes: tuple[str, ...],
+    official: Mapping[str, int],
+    made: bool = False,
+    steps: int | None = None,
+    digest: str,
+    notes: tuple[str, ...] = (),
     **known: Any,
 ) -> TaskData:
-    """A task's data from the binned recordings of a corpus.
+    """A task's data from the recordings of a corpus: "train", "test" and, where it has one, "valid".
 
     Args:
-        parts: By "train", "test" and, where the corpus has one, "valid".
-        names: The name of each part in messages and in exported splits: its file.
-        test: Opens the recordings of the test part.
-        bins: How they were binned.
-        options: Limits and the wish for another validation.
-        seed: Of the split.
-        steps: T.
-        validation: The corpus' own way to validate: "file", "random" or "speaker".
-        notes, known: The fields of `TaskData` that the recordings do not tell.
+        task, folder: Its name, and the user's own folder (`--data`) or None.
+        recordings, bins, workspace: What is binned, how, and where the cache is.
+        options, seed: Limits, T and the wish for another validation; the seed of the split.
+        official: Samples by part of the official files.
+        made: Whether the files are made here.
+        steps: T, where the options do not say it; None: of the longest training or validation sample.
+        digest, notes, known: The fields of `TaskData` that the recordings do not tell.
 
     Raises:
-        BenchError: Labels or options that do not fit the recordings, or more memory than there is for a batch.
+        BenchError: Files that are not the task's, labels or options that do not fit them, or more memory than there is
+            for a batch.
     """
-    channels = parts["train"].channels
-    need_memory(4 * BATCH * steps * channels, f"{BATCH} samples of {steps:,} steps and {channels} channels")
-    _check_labels(parts, names)
-    chosen, sources, whole = _split(parts, names, options.validation or validation, seed, known["name"])
-    rows = limited(whole, options)
-    samples = {split: CountSamples(chosen[split], some, steps, options.binary) for split, some in rows.items()}
-    dropped = sum(chosen[split].after(some, steps) for split, some in rows.items())
-    if dropped:
-        notes += (f"{dropped} spikes after the last step ({steps} of {bins.step * 1000:g} ms) are left out",)
+    parts = binned(recordings, bins, workspace)
+    top = max(part.top for part in parts.values())
+    if 0 < top <= bins.channels < bins.source:  # a corpus of fewer channels than a network is given: none are summed
+        bins = replace(bins, channels=top, source=top)
+        parts = binned(recordings, bins, workspace)
+    counts = {split: len(part.labels) for split, part in parts.items()}
+    kind: Kind = "EMBEDDED" if made else "OFFICIAL" if official and official.items() <= counts.items() else "STAND-IN"
+    if folder is None and official and kind != "OFFICIAL":
+        said = ", ".join(f"{split} {count}" for split, count in counts.items())
+        raise BenchError(
+            f"data/{task} has {said} samples, unlike {task}'s files; name a folder of other data by --data"
+        )
+    if options.steps != "auto":
+        steps = int(options.steps)
+    elif steps is None:
+        steps = max(part.longest for split, part in parts.items() if split != "test")
+    need_memory(4 * BATCH * steps * bins.channels, f"{BATCH} samples of {steps:,} steps and {bins.channels} channels")
+    _check_labels(parts)
+    name = row_name(task, folder, digest)
+    spoken = kind != "OFFICIAL" and all(part.speakers is not None for part in parts.values())
+    usual = "random" if "valid" not in parts else "speaker" if spoken else "file"
+    split = _split(parts, options.validation or usual, seed, name)
+
+    def samples(part: str, rows: np.ndarray) -> CountSamples:
+        return CountSamples(split[part][0], rows, steps, options.binary)
 
     def under(condition: str, seed: int) -> CountSamples:
         """The test samples with their events through a transform, binned as before."""
-        with test() as file:
-            counts = bin_events(file, bins, transform_of(condition, bins.source), seed)
-        return CountSamples(counts, rows["test"], steps, options.binary)
+        disturbed = bin_events(recordings["test"], bins, transform_of(condition, bins.source), seed)
+        return CountSamples(disturbed, data.rows["test"][1], steps, options.binary)
 
-    return divided(
-        lambda split, _: Tripled(samples[split]) if split == "train" and options.augment else samples[split],
-        rows,
-        whole,
-        sources,
+    data = divided(
+        samples,
+        {part: rows for part, (_, rows) in split.items()},
+        {part: of.name for part, (of, _) in split.items()},
+        options,
+        draw_test=True,
+        name=name,
+        kind=kind,
         metric="accuracy",
         classes=parts["train"].classes,
-        channels=channels,
+        channels=bins.channels,
         steps=steps,
         step_ms=bins.step * 1000,
         representation="binary" if options.binary else "counts",
-        notes=notes,
-        dropped_events=dropped,
+        digest=digest,
         under=under,
         **known,
     )
+    own: list[Any] = [data.train, data.valid, data.test]
+    dropped = sum(part.dropped() for part in own)
+    if dropped:
+        notes += (f"{dropped} spikes after the last step ({steps} of {bins.step * 1000:g} ms) are left out",)
+    return replace(data, train=Tripled(own[0]) if options.augment else own[0], dropped_events=dropped, notes=notes)
 
 
-def _split(
-    of: Mapping[str, Counts], named: Mapping[str, str], how: str, seed: int, task: str
-) -> tuple[dict[str, Counts], dict[str, str], dict[str, np.ndarray]]:
-    """The recordings that each split is taken from, their file's name, and all rows of them that it holds."""
-    parts, names = dict(of), dict(named)
-    test = np.arange(len(parts["test"].labels))
+def _split(parts: Mapping[str, Counts], how: str, seed: int, task: str) -> dict[str, tuple[Counts, np.ndarray]]:
+    """The recordings that each split is taken from, and all rows of them that it holds."""
+    train, test = parts["train"], (parts["test"], np.arange(len(parts["test"].labels)))
     if how == "file":
         if "valid" not in parts:
             raise BenchError(f"task option validation = 'file': {task} has no validation file; use 'random'")
-        train, valid = (order(len(parts[name].labels), seed, tag) for name, tag in (("train", 0), ("valid", 1)))
-        return parts, names, {"train": train, "valid": valid, "test": test}
+        files = {"train": train, "valid": parts["valid"]}
+        shown = {name: (file, order(len(file.labels), seed, tag)) for tag, (name, file) in enumerate(files.items())}
+        return {**shown, "test": test}
     if "valid" in parts:
-        parts["train"] = _pooled(parts["train"], parts["valid"])
-        names["train"] += f"+{names['valid']}"
-    parts["valid"], names["valid"] = parts["train"], names["train"]
-    count = len(parts["train"].labels)
+        train = _pooled(train, parts["valid"])
+    count = len(train.labels)
     if count < 2:
         raise BenchError(f"{task}: {count} training sample; at least 2 are needed to hold some out")
     shuffled = order(count, seed, count)
-    if how == "random":
-        cut = max(1, round(count * VALIDATION_SHARE))
-        return parts, names, {"train": shuffled[cut:], "valid": shuffled[:cut], "test": test}
-    chosen = _of_speakers(parts["train"].speakers, parts["test"].speakers, seed, task)
-    return parts, names, {"train": shuffled[~chosen[shuffled]], "valid": shuffled[chosen[shuffled]], "test": test}
+    held = np.arange(count) < max(1, round(count * VALIDATION_SHARE))
+    if how == "speaker":
+        held = _of_speakers(train.speakers, parts["test"].speakers, seed, task)[shuffled]
+    return {"train": (train, shuffled[~held]), "valid": (train, shuffled[held]), "test": test}
 
 
 def _pooled(first: Counts, second: Counts) -> Counts:
     """Two files as one: the rows of the second follow those of the first."""
-    names = ["places", "values", "labels", "beyond"]
+    speakers = None
     if first.speakers is not None and second.speakers is not None:
-        names.append("speakers")
-    joined: dict[str, Any] = {name: np.concatenate([getattr(one, name) for one in (first, second)]) for name in names}
-    starts = np.concatenate([first.starts, first.starts[-1] + second.starts[1:]])
-    return replace(first, starts=starts, **{"speakers": None, **joined})
+        speakers = np.concatenate([first.speakers, second.speakers])
+    return replace(
+        first,
+        name=f"{first.name}+{second.name}",
+        spikes=vstack([first.spikes, second.spikes], format="csr"),
+        labels=np.concatenate([first.labels, second.labels]),
+        beyond=np.concatenate([first.beyond, second.beyond]),
+        speakers=speakers,
+    )
 
 
 def _of_speakers(known: np.ndarray | None, tested: np.ndarray | None, seed: int, task: str) -> np.ndarray:
@@ -297,15 +306,15 @@ def _of_speakers(known: np.ndarray | None, tested: np.ndarray | None, seed: int,
     return np.isin(known, candidates[order(len(candidates), seed, len(candidates))[:wanted]])
 
 
-def _check_labels(parts: Mapping[str, Counts], names: Mapping[str, str]) -> None:
+def _check_labels(parts: Mapping[str, Counts]) -> None:
     """Refuse recordings without two classes to tell apart, or with classes in the other parts only."""
     train = parts["train"]
     if len(np.unique(train.labels)) < 2:
-        raise BenchError(f"{names['train']}: every sample has label {train.labels[0]}; two classes are needed at least")
-    for split, part in parts.items():
+        raise BenchError(f"{train.name}: every sample has label {train.labels[0]}; two classes are needed at least")
+    for part in parts.values():
         bad = np.flatnonzero(part.labels >= train.classes)
         if len(bad):
             raise BenchError(
-                f"{names[split]}: sample {bad[0]} has label {part.labels[bad[0]]}, the training file has classes 0 to "
+                f"{part.name}: sample {bad[0]} has label {part.labels[bad[0]]}, the training file has classes 0 to "
                 f"{train.classes - 1}; correct the label, or list all classes in extra/keys"
             )

@@ -1,12 +1,11 @@
 """A trained network from whatever names it, and as one safetensors file; nothing in such a file can be executed.
 
-    header: {"delrec-bench": {"schema": 1, "build": {method, settings, inputs, classes, dtype}, "about": {...}}}
+    header: {"delrec-bench": {schema: 1, method, settings, inputs, classes, dtype, about: {...}}}
 
-`build` says how a method of the suite builds the network; `about` is free: key, task, score of the run that it is of.
+It says how a method of the suite builds the network; `about` is free: key, task, score of the run that it is of.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,10 +14,10 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from delrec_bench.environment import need_memory
-from delrec_bench.errors import BenchError
+from delrec_bench.config.resolving import counted
+from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import MethodTable, find_methods
-from delrec_bench.records import Record, canonical_json, find_record, read_record
+from delrec_bench.records import Record, canonical_json, find_record
 from delrec_bench.runs.trained import network_of
 from delrec_bench.schema import FileTable
 from delrec_bench.training.tensor_files import LARGEST, checked_tensors
@@ -28,39 +27,26 @@ HEADER = "delrec-bench"
 Whole = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
-class Build(FileTable):
-    """How a method of the suite builds a network."""
+class Header(FileTable):
+    """The header of a file: how a method of the suite builds the network, and what is said of it."""
 
+    schema_: Literal[1] = Field(default=1, alias="schema")
     method: str
     settings: dict[str, Any]
     inputs: Whole
     classes: Whole
     dtype: Literal["float32", "float64"]
-
-
-class Header(FileTable):
-    """The header of a file: how the network is built, and what is said of it."""
-
-    schema_: Literal[1] = Field(alias="schema")
-    build: Build
     about: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network, and what is known of it.
+    """A trained network, and what is known of it."""
 
-    Attributes:
-        name: For people and for names of files.
-        network: On the CPU, in evaluation mode, its delays as trained (not rounded).
-        header: How it is built, and what is said of it.
-        record: Of its run; None where it came from a file.
-    """
-
-    name: str
-    network: Any
+    name: str  # for people and for names of files
+    network: Any  # on the CPU, in evaluation mode, its delays as trained (not rounded)
     header: Header
-    record: Record | None = None
+    record: Record | None = None  # of its run; None where it came from a file
 
     def weights(self) -> bytes:
         """Its file of weights; equal networks give equal bytes."""
@@ -70,27 +56,28 @@ class Model:
 
 
 def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
-    """The network of a run (the beginning of its key, its folder, record.json or checkpoint.pt) or file of weights."""
+    """The network of a run (the beginning of its key, its folder, or a file of that) or file of weights."""
     path = Path(what)
     if path.suffix == ".safetensors":
         return read_weights(path, methods)
-    if path.is_dir() or path.suffix in (".json", ".pt"):
-        folder = path if path.is_dir() else path.parent
-        record = read_record(path if path.suffix == ".json" else folder / "record.json")
-    else:
-        record = find_record(what, workspace)
-        folder = workspace.runs / record.key
-    build = {
-        "method": record.method,
-        "settings": record.configuration["network"],
-        "inputs": record.data["channels"],
-        "classes": record.data["classes"],
-        "dtype": record.configuration["dtype"],
-    }
-    about = {"key": record.key, "task": record.task, "metric": record.metric, "score": record.result.get("test_score")}
-    header = Header.model_validate({"schema": 1, "build": build, "about": about})
+    given = path if path.is_dir() else path.parent if path.is_file() else None
+    record = find_record(str(given / "record.json") if given else what, workspace)
+    checkpoint = (given or workspace.runs / record.key) / "checkpoint.pt"
+    header = Header(
+        method=record.method,
+        settings=record.configuration["network"],
+        inputs=record.data["channels"],
+        classes=record.data["classes"],
+        dtype=record.configuration["dtype"],
+        about={
+            "key": record.key,
+            "task": record.task,
+            "metric": record.metric,
+            "score": record.result.get("test_score"),
+        },
+    )
     name = f"{record.method}-{base_and_folder(record.task)[0]}-{record.key[:8]}"
-    return Model(name, network_of(record, folder / "checkpoint.pt", methods), header, record)
+    return Model(name, network_of(record, checkpoint, methods), header, record)
 
 
 def load_network(path: Path | str, methods: MethodTable | None = None) -> Any:
@@ -123,31 +110,25 @@ def read_weights(path: Path, methods: MethodTable) -> Model:
         raise BenchError(f"{path} is not a network written by `export safetensors` ({text}); copy it again") from error
     state = checked_tensors(tensors, str(path))
     try:
-        network = _built(header.build, len(state), sum(tensor.numel() for tensor in state.values()), methods)
+        network = _built(header, state, methods)
         network.load_state_dict(state)
-    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+    except (BenchError, RunError, RuntimeError, ValueError, TypeError, KeyError) as error:
         text = " ".join(str(error).split())[:300]
         raise BenchError(f"{path}: its tensors do not match the network described in its header ({text})") from error
     return Model(path.stem, network.eval(), header)
 
 
-def _built(build: Build, tensors: int, numbers: int, methods: MethodTable) -> Any:
+def _built(build: Header, state: dict[str, torch.Tensor], methods: MethodTable) -> Any:
     """Build the network, after checking that the file is large enough for the one that its header describes."""
-    hidden = build.settings.get("hidden")
-    widths = [n for n in hidden if isinstance(n, int)] if isinstance(hidden, list) else []
-    if len(widths) > tensors or sum(widths) > numbers:  # a layer has a tensor, a neuron a weight
-        raise ValueError(f"{tensors} tensors with {numbers} numbers for {len(widths)} layers in the header")
-    of = methods[build.method].build
-    if of is None:
+    method, hidden = methods[build.method], build.settings.get("hidden", [])
+    if method.build is None:
         raise ValueError(f"method '{build.method}' has no network")
-    make = partial(of, {**build.settings, "engine": "auto"}, build.inputs, build.classes)
+    numbers = sum(tensor.numel() for tensor in state.values())
+    if len(hidden) > len(state) or sum(hidden) > numbers:  # a layer has a tensor, a neuron a weight
+        raise ValueError(f"{len(state)} tensors with {numbers} numbers for {len(hidden)} layers in the header")
+    needed = counted(method, build.settings, build.inputs, build.classes)
+    if needed > numbers:
+        raise ValueError(f"{numbers} numbers, but the header describes {needed}")
     with torch.random.fork_rng(devices=[]):
-        try:
-            with torch.device("meta"):
-                described = sum(tensor.numel() for tensor in make().state_dict().values())
-        except (RuntimeError, NotImplementedError):  # it asks for values, which a tensor without memory has not
-            need_memory(16 * sum(widths) ** 2, "the network that the header describes")
-        else:
-            if described != numbers:
-                raise ValueError(f"{numbers} numbers, but the header describes {described}")
-        return make().to(dtype=getattr(torch, build.dtype))
+        network = method.network({**build.settings, "engine": "auto"}, build.inputs, build.classes)
+    return network.to(dtype=getattr(torch, build.dtype))

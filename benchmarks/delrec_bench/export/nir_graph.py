@@ -22,6 +22,11 @@ from delrec_bench.errors import BenchError
 from delrec_bench.networks import Network
 from delrec_bench.workspace import write_atomic
 
+try:
+    import nir
+except ImportError:
+    nir = None
+
 SNNTORCH_SECONDS = 1e-4  # its step, whatever a file says
 
 
@@ -35,14 +40,13 @@ def to_nir(network: Any, step_seconds: float, about: Mapping[str, str] | None = 
         step_seconds: Length of a step, which gives time constants and delays their seconds.
         about: Texts that are kept in the graph's metadata.
     """
-    try:
-        import nir
-    except ImportError as error:
-        raise BenchError("NIR files need the package nir: pip install 'delrec-bench[nir]'") from error
+    if nir is None:
+        raise BenchError("NIR files need the package nir: pip install 'delrec-bench[nir]'")
     if type(network) is not Network:
         raise BenchError(f"{type(network).__name__} cannot be expressed in NIR; only a network of the suite can")
-    config, graph = network.config, _Graph(nir, step_seconds)
+    config, graph = network.config, _Graph(step_seconds)
     graph.add("input", nir.Input(input_type={"input": np.array([config.inputs])}))
+    number: Any = np.float64 if next(network.parameters()).dtype == torch.float64 else np.float32
     with deployed(network), torch.no_grad():
         for i, block in enumerate(network.blocks, 1):
             layer: Any = block.spiking
@@ -53,7 +57,6 @@ def to_nir(network: Any, step_seconds: float, about: Mapping[str, str] | None = 
             if layer.neuron.reset != "hard":
                 raise BenchError(f"{what}: its neuron subtracts the threshold (reset='soft'); NIR resets to a voltage")
             graph.connect(f"hidden_{i}", block.connection, block.norm, tau)
-            number: Any = np.float64 if next(network.parameters()).dtype == torch.float64 else np.float32
             below = np.nextafter(threshold.astype(number), number(-np.inf))
             same = {"tau": tau * step_seconds, "r": np.ones_like(tau), "v_leak": rest, "v_reset": rest}
             graph.add(f"spikes_{i}", nir.LIF(v_threshold=below, **same))
@@ -83,8 +86,8 @@ def _constants(neuron: Any, size: int, what: str) -> list[np.ndarray]:
 class _Graph:
     """Nodes and edges; a node that is added follows the last one."""
 
-    def __init__(self, nir: Any, step: float) -> None:
-        self.nir, self.step, self.last = nir, step, ""
+    def __init__(self, step: float) -> None:
+        self.step, self.last = step, ""
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
 
@@ -94,24 +97,26 @@ class _Graph:
             self.edges.append((self.last, name))
         self.last = name
 
-    def delay(self, name: str, steps: torch.Tensor, size: int, what: str) -> None:
-        """Add a node of delays, which are whole steps."""
-        if not torch.equal(steps, steps.round()):
-            first = float(steps[steps != steps.round()][0])
+    def delay(self, name: str, layer: FeedforwardDelays | RecurrentDelays, size: int, what: str) -> None:
+        """Add a node of delays, which are whole steps, one per sending neuron."""
+        if layer.delay_kind not in ("axonal", "shared"):
+            raise BenchError(
+                f"{what}: its delays are {layer.delay_kind}; NIR has one delay per sending neuron (axonal)"
+            )
+        steps = layer.delays().flatten().expand(size).numpy(force=True).astype(np.float64)
+        if np.any(steps != np.rint(steps)):
+            first = steps[steps != np.rint(steps)][0]
             raise BenchError(f"{what}: a delay of {first:g} steps (rounding='none'); exported delays must be integers")
-        delay = steps.flatten().expand(size).numpy(force=True).astype(np.float64)
-        self.add(name, self.nir.Delay(delay=delay * self.step))
+        self.add(name, nir.Delay(delay=steps * self.step))
 
     def connect(self, name: str, layer: Any, norm: Any, gain: Any = 1.0) -> None:
         """Add a connection, its batch norm folded in, and what its receivers get multiplied by a gain."""
         what = name.replace("_", " layer ")
         if isinstance(layer, FeedforwardDelays):
-            if layer.delay_kind != "axonal" or layer.kernel_count != 1:
-                said = f"feedforward delays are {layer.delay_kind}, {layer.kernel_count} per connection"
-                raise BenchError(f"{what}: {said}; NIR has one delay per sending neuron (axonal, one element)")
-            if layer.right_padding or layer.left_padding != layer.window - 1:
-                raise BenchError(f"{what}: its delays use right padding, which NIR cannot express")
-            self.delay(f"{name}_delay", layer.delays(), layer.inputs, what)
+            if layer.kernel_count != 1 or layer.right_padding or layer.left_padding != layer.window - 1:
+                said = f"{layer.kernel_count} delays per connection, {layer.right_padding} steps of right padding"
+                raise BenchError(f"{what}: {said}; NIR expresses one delay and no right padding")
+            self.delay(f"{name}_delay", layer, layer.inputs, what)
             weight = layer.dense_kernel().sum(-1)  # one tap is not 0
         elif type(layer) in (SpikeLinear, torch.nn.Linear):
             weight = layer.weight
@@ -124,21 +129,17 @@ class _Graph:
             weight, bias = weight.double() * scale.unsqueeze(-1), shift * scale + norm.bias.double()
         weights = weight.numpy(force=True) * (gain[:, None] if isinstance(gain, np.ndarray) else gain)
         if bias is None:
-            self.add(name, self.nir.Linear(weight=weights))
+            self.add(name, nir.Linear(weight=weights))
         else:
-            self.add(name, self.nir.Affine(weight=weights, bias=bias.numpy(force=True) * gain))
+            self.add(name, nir.Affine(weight=weights, bias=bias.numpy(force=True) * gain))
 
     def loop(self, i: int, layer: RecurrentDelays, tau: np.ndarray) -> None:
         """Add the recurrent connections of a layer, which lead back to its neurons."""
-        what, neurons = f"hidden layer {i}", self.last
-        if layer.delay_kind == "synaptic":
-            raise BenchError(
-                f"{what}: its recurrent delays are synaptic; NIR has one delay per sending neuron (axonal)"
-            )
+        neurons = self.last
         if bool((layer.delays() > 0).any()):
-            self.delay(f"delay_{i}", layer.delays(), layer.size, what)
+            self.delay(f"delay_{i}", layer, layer.size, f"hidden layer {i}")
         weight = layer.effective_weight().numpy(force=True) * tau[:, None]
-        self.add(f"recurrent_{i}", self.nir.Linear(weight=weight))
+        self.add(f"recurrent_{i}", nir.Linear(weight=weight))
         self.edges.append((self.last, neurons))
         self.last = neurons
 
@@ -172,8 +173,6 @@ def readers(graph: Any) -> list[str]:
 def export_nir(path: Path, network: Any, step_seconds: float, about: Mapping[str, str] | None = None) -> list[str]:
     """Write a network as a NIR file; return what `readers` says of it."""
     graph, content = to_nir(network, step_seconds, about), io.BytesIO()
-    import nir
-
     nir.write(content, graph)
     write_atomic(path, content.getvalue())
     return readers(graph)

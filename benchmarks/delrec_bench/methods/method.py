@@ -31,41 +31,29 @@ def _everywhere(task: "Task") -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A method, declared by a file in the list `METHODS`.
+    """A method, declared by a file in the list `METHODS`."""
 
-    Attributes:
-        name: Name on the command line and in rows.
-        summary: One-line description.
-        source: Paper or code it comes from.
-        learned: What training changes, such as "weights, recurrent delays".
-        title: Display name, such as "DelRec, fixed random delays"; defaults to `name`.
-        family: Its group on the leaderboard, one of `FAMILIES`.
-        settings: Every hyperparameter that `build` reads, with its default; `--set network.NAME=...` overrides one.
-            The list of layer widths must be called `hidden`.
-        build: (settings, input channels, classes) -> Trainable. A forecast has one class.
-        floor: For a non-neural baseline: a function from the task data to one prediction per test sample.
-        board: Whether the leaderboard shows it.
-        control: The baseline to compare it with, declared before any run; None for none.
-        searched_with: The method whose searched settings it shares (fixed delays use those of learned ones); None
-            if it has its own.
-        presets: Dotted settings by (task or task family, profile); they take precedence over those of the profile.
-            "*" stands for any task, or any profile.
-        applicable: A function from a task to None, or to the reason why the method cannot run on it.
-    """
-
-    name: str
-    summary: str
-    source: str
-    learned: str
-    title: str = ""
-    family: str = "other methods"
+    name: str  # on the command line and in rows
+    summary: str  # one line
+    source: str  # paper or code it comes from
+    learned: str  # what training changes, such as "weights, recurrent delays"
+    title: str = ""  # display name, such as "DelRec, fixed random delays"; defaults to `name`
+    family: str = "other methods"  # its group on the leaderboard, one of `FAMILIES`
+    # Every hyperparameter that `build` reads, with its default; `--set network.NAME=...` overrides one. The list of
+    # layer widths must be called `hidden`.
     settings: Mapping[str, Any] = field(default_factory=dict)
+    # (settings, input channels, classes) -> Trainable, where a forecast has one class; or, of a non-neural baseline, a
+    # function from the task data to one prediction per test sample.
     build: Build | None = None
     floor: Floor | None = None
-    board: bool = False
-    control: str | None = None
+    board: bool = False  # whether the leaderboard shows it
+    control: str | None = None  # the baseline to compare it with, declared before any run
+    # The method whose searched settings it shares (fixed delays use those of learned ones).
     searched_with: str | None = None
+    # Dotted settings by (task or task family, profile), where "*" stands for any; they take precedence over those of
+    # the profile.
     presets: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    # A task -> None, or the reason why the method cannot run on it.
     applicable: Callable[["Task"], str | None] = _everywhere
 
     def __post_init__(self) -> None:

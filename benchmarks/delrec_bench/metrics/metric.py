@@ -21,33 +21,19 @@ MINUS = "\u2212"
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric, declared by a file as `METRIC`.
+    """A metric, declared by a file as `METRIC`."""
 
-    Attributes:
-        name: Name in records and columns.
-        label: Label for axes and table columns, including the unit.
-        unit: Unit shown after a score.
-        direction: Whether "greater" or "smaller" scores are better.
-        predicts: What a network predicts for each sample: a "class" (int64), or a "value" (float64).
-        score: (predictions (n,), targets (n,)) -> the score of all samples.
-        per_sample: (predictions (n,), targets (n,)) -> (n,) contributions whose mean is the score.
-        limits: Smallest and largest possible score; None for no limit.
-        factor: Factor applied to scores for display (100 for percent).
-        digits: Number of decimals displayed.
-        difference_unit: Unit shown after a difference of two scores; default `unit`.
-    """
-
-    name: str
-    label: str
-    unit: str
-    direction: Literal["greater", "smaller"]
-    predicts: Literal["class", "value"]
-    score: Callable[[ArrayLike, ArrayLike], float]
-    per_sample: Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]
-    limits: tuple[float | None, float | None] = (None, None)
-    factor: float = 1.0
-    digits: int = 4
-    difference_unit: str = ""
+    name: str  # in records and columns
+    label: str  # for axes and table columns, including the unit
+    unit: str  # shown after a score
+    direction: Literal["greater", "smaller"]  # which scores are better
+    predicts: Literal["class", "value"]  # what a network predicts for each sample: int64, or float64
+    score: Callable[[ArrayLike, ArrayLike], float]  # (predictions (n,), targets (n,)) -> the score of all samples
+    per_sample: Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]  # the same -> (n,) whose mean is the score
+    limits: tuple[float | None, float | None] = (None, None)  # smallest and largest possible score
+    factor: float = 1.0  # applied to scores for display (100 for percent)
+    digits: int = 4  # decimals displayed
+    difference_unit: str = ""  # shown after a difference of two scores; default `unit`
 
     def __post_init__(self) -> None:
         for name, known in (("direction", ("greater", "smaller")), ("predicts", ("class", "value"))):

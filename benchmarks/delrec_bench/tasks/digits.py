@@ -11,7 +11,7 @@ import numpy as np
 
 from delrec_bench.data.files import DIGITS, content_digest, raw_digits
 from delrec_bench.data.samples import DenseSamples, order
-from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited
+from delrec_bench.data.task_data import TaskData, TaskOptions, divided
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.task import Task
 from delrec_bench.workspace import Workspace
@@ -44,9 +44,9 @@ def load(
     whole = {"train": pool[share:], "valid": pool[:share], "test": np.arange(len(labels) - TEST, len(labels))}
     return divided(
         lambda _, rows: DenseSamples(shown[rows], labels[rows], scale=1 / 16),
-        limited(whole, options, draw_test=False),
         whole,
         dict.fromkeys(whole, DIGITS),
+        options,
         name="digits",
         kind="EMBEDDED",
         metric="accuracy",

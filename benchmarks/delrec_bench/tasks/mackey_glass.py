@@ -19,7 +19,7 @@ import numpy as np
 
 from delrec_bench.data.files import content_digest
 from delrec_bench.data.samples import DenseSamples, order
-from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited
+from delrec_bench.data.task_data import TaskData, TaskOptions, divided
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.task import Task
 from delrec_bench.workspace import Workspace
@@ -74,9 +74,10 @@ def load(
     named = (options.tau, options.horizon) == (usual.tau, usual.horizon)
     return divided(
         lambda split, rows: DenseSamples(inputs[split][rows], cut[split][WINDOW - 1 + options.horizon :][rows]),
-        limited(whole, options, draw_test=False) | {"valid": whole["valid"]},
         whole,
         {split: f"windows of the {split} part" for split in SPLITS},
+        options,
+        shrink_valid=False,
         name="mackey-glass" if named else f"mackey-glass:tau{options.tau}-h{options.horizon}",
         kind="EMBEDDED",
         metric="nmse",

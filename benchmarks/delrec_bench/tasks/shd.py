@@ -8,7 +8,6 @@ CORPUS = Corpus(
     files={"train": "shd_train.h5", "test": "shd_test.h5"},
     step_ms=10.0,
     official={"train": 8156, "test": 2264},
-    classes=20,
 )
 
 TASK = Task(

@@ -12,7 +12,6 @@ CORPUS = Corpus(
     step_ms=1400 / 249,
     binning="published",
     official={"train": 75466, "valid": 9981, "test": 20382},
-    classes=35,
 )
 
 TASK = Task(

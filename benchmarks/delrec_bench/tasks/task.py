@@ -20,35 +20,20 @@ Loader = Callable[[TaskOptions, int, int, Path | None, Workspace], TaskData]
 
 @dataclass(frozen=True)
 class Task:
-    """A task, declared by a file as `TASK`.
+    """A task, declared by a file as `TASK`."""
 
-    Attributes:
-        name: Name on the command line and in rows.
-        summary: One-line description.
-        source: Where the data or formula comes from.
-        licence: Licence of the data.
-        family: "speech", "pixels", "forecast" or "points": determines which presets of a method apply.
-        load: Function that loads the data, see `Loader`.
-        embedded: Whether it needs no download.
-        metric: Name of the metric.
-        quick: Options for the quick profile.
-        accepts_data: Whether `--data DIR` can replace its files.
-        title: Display name; defaults to `name`.
-        overlap: Test samples i and j share values if |i - j| < overlap (windows of a series); 1 if none do.
-    """
-
-    name: str
-    summary: str
-    source: str
-    licence: str
-    family: str
-    load: Loader
-    embedded: bool = False
+    name: str  # on the command line and in rows
+    summary: str  # one line
+    source: str  # where the data or formula comes from
+    licence: str  # of the data
+    family: str  # "speech", "pixels", "forecast" or "points": determines which presets of a method apply
+    load: Loader  # loads the data
+    embedded: bool = False  # whether it needs no download
     metric: str = "accuracy"
-    quick: Mapping[str, Any] = field(default_factory=dict)
-    accepts_data: bool = False
-    title: str = ""
-    overlap: int = 1
+    quick: Mapping[str, Any] = field(default_factory=dict)  # options for the quick profile
+    accepts_data: bool = False  # whether `--data DIR` can replace its files
+    title: str = ""  # display name; defaults to `name`
+    overlap: int = 1  # test samples i and j share values if |i - j| < overlap (windows of a series)
 
     def __post_init__(self) -> None:
         metric_named(self.metric)

@@ -13,7 +13,7 @@ import numpy as np
 
 from delrec_bench.data.files import content_digest
 from delrec_bench.data.samples import DenseSamples
-from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited
+from delrec_bench.data.task_data import TaskData, TaskOptions, divided
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.task import Task
 from delrec_bench.workspace import Workspace
@@ -87,9 +87,9 @@ def load(
 
     return divided(
         part,
-        limited(whole, options, draw_test=False),
         whole,
         {split: f"points of seed {seed}" for split, (_, seed) in SIZES.items()},
+        options,
         name="yin-yang",
         kind="EMBEDDED",
         metric="accuracy",
