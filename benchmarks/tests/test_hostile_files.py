@@ -22,8 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.tests import killed_run as driver
-from benchmarks.tests.comparing import read_training, run_folder
 from benchmarks.tests.fuzzing import damaged, fuzz
+from benchmarks.tests.killed_run import read_training, run_folder
 
 METHODS, TASKS = find_methods(), find_tasks()
 STUDY = """

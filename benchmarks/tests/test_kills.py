@@ -18,7 +18,7 @@ from delrec_bench.runs.folder import RunFolder, sealed
 from delrec_bench.training import loop
 
 from benchmarks.tests import killed_run as driver
-from benchmarks.tests.comparing import compare, read_training, run_folder
+from benchmarks.tests.killed_run import compare, read_training, run_folder
 
 DRIVER = Path(driver.__file__)
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from delrec_bench.records import read_folder
 from delrec_bench.studies import expansion, file
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
-from tracked import children
+from test_tracking import children
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
