@@ -87,7 +87,7 @@ ANEW = {
     "cannot be used (RuntimeError: Error(s) in loading state_dict": of_another_network,
     "cannot be used (it is incomplete)": lambda c: saved({**c, "history": c["history"][:1]}),
     "cannot be used (UnpicklingError); the run": lambda c: saved({**c, "extra": Pickled()}),
-    "is of libraries another, not": lambda c: saved({**c, "belongs": {**c["belongs"], "libraries": "another"}}),
+    "'libraries': 'another'}, not": lambda c: saved({**c, "belongs": {**c["belongs"], "libraries": "another"}}),
 }
 
 

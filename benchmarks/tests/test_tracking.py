@@ -22,7 +22,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records.store import store_text
 from delrec_bench.runs.single import perform
-from delrec_bench.runs.trained import network_of, with_example
+from delrec_bench.runs.trained import deployed_network, network_of
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.tracking import Follower, follow, log_page, records_from_mlflow, sync
 from delrec_bench.tracking.mlflow_store import texts
@@ -151,7 +151,7 @@ def test_the_network_of_a_real_run_says_the_same_as_its_checkpoint(workspace, ca
     overrides = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("training.epochs", 1))
     ready = resolve(Request("delrec-axonal", "digits", overrides=overrides), methods, tasks, workspace)
     record = perform(ready, workspace).record
-    sync(workspace, [record], partial(with_example, methods=methods))
+    sync(workspace, [record], partial(deployed_network, methods=methods))
     with tracking.opened(workspace) as store:
         (model,) = store.client.search_logged_models([store.experiment])
         assert model.name == "delrec-axonal-digits"
@@ -168,7 +168,7 @@ def test_the_network_of_a_real_run_says_the_same_as_its_checkpoint(workspace, ca
     with pytest.raises(BenchError, match=r"checkpoint\.pt cannot be read as tensors and numbers"):
         network_of(record, checkpoint, methods)
     again = record.changed(measured=record.measured | {"wall_seconds": 9.0})
-    summary = sync(workspace, [again, run(repetition=1)], partial(with_example, methods=methods))
+    summary = sync(workspace, [again, run(repetition=1)], partial(deployed_network, methods=methods))
     assert (summary.replaced, summary.added) == (1, 1), "a truncated checkpoint stops no sync"
     assert "synced without its network" in capsys.readouterr().err
 

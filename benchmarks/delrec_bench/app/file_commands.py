@@ -42,11 +42,11 @@ def sync(places: Places) -> Answer:
 
     from delrec_bench.environment import say
     from delrec_bench.records import read_folder
-    from delrec_bench.runs.trained import with_example
+    from delrec_bench.runs.trained import deployed_network
     from delrec_bench.tracking import sync as synced
 
     workspace, (methods, _) = places.workspace, places.tables()
-    summary = synced(workspace, read_folder(workspace.runs, say)[0], partial(with_example, methods=methods))
+    summary = synced(workspace, read_folder(workspace.runs, say)[0], partial(deployed_network, methods=methods))
     content = {name: getattr(summary, name) for name in ("added", "replaced", "unchanged")}
     return Answer(content | {"database": summary.place}, str(summary))
 

@@ -48,7 +48,7 @@ def run(
 
     from delrec_bench.config import Request, parse_setting
     from delrec_bench.runs.executors import Place, Planned, do
-    from delrec_bench.runs.trained import with_example
+    from delrec_bench.runs.trained import deployed_network
     from delrec_bench.tracking import follow, sync
 
     values: dict[str, Any] = {"device": device, "arithmetic": arithmetic}  # checked by the model
@@ -68,7 +68,7 @@ def run(
             live.end(done.key, "FINISHED" if done.error is None else "FAILED")
     record = done.record(workspace)
     try:
-        sync(workspace, [record], partial(with_example, methods=methods))
+        sync(workspace, [record], partial(deployed_network, methods=methods))
     except BenchError as error:  # a view of the record, which holds without it
         say(f"warning: {error}")
     path = str(workspace.runs / record.key / "record.json")

@@ -98,8 +98,7 @@ class Checkpoints:
     def __init__(self, folder: RunFolder, device: str = "cpu") -> None:
         self._device, self._name = device, f"run {folder.key[:12]}"
         self._path, self._history = folder.path / "resume.pt", folder.path / "history.jsonl"
-        versions = provenance()["versions"]
-        libraries = {name: versions[name] for name in LIBRARIES if name in versions}
+        libraries = {name: provenance()["versions"].get(name) for name in LIBRARIES}
         self._belongs: dict[str, Any] = {"key": folder.key, "libraries": libraries}
         if device != "cpu":  # another card adds up in another order
             self._belongs["machine"] = machine(device)
@@ -126,18 +125,16 @@ class Checkpoints:
         try:
             content = unsealed(self._path.read_bytes())
             saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-            belongs, training = saved["belongs"], saved["training"]
-            whole = isinstance(training, dict) and set(saved["before"]) == set(self._before)
-            if not (whole and len(saved["history"]) == len(training["fit"]["history"])):
+            belongs, history = saved["belongs"], saved["training"]["fit"]["history"]
+            if set(saved["before"]) != set(self._before) or len(saved["history"]) != len(history):
                 raise ValueError("it is incomplete")
         except Exception as error:  # whatever a damaged file makes torch and pickle raise
             # only the kind of another's error: torch's own text advises to load the file unsafely
             self.drop(str(error) if isinstance(error, ValueError | OSError) else type(error).__name__)
             return None
-        for name, value in self._belongs.items():
-            if belongs.get(name) != value:
-                say(f"{self._path} is of {name} {belongs.get(name)}, not {value}; the run starts anew")
-                return None
+        if belongs != self._belongs:
+            say(f"{self._path} is of {belongs}, not {self._belongs}; the run starts anew")
+            return None
         return dict(saved)
 
     def drop(self, why: str) -> None:

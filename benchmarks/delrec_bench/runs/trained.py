@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from delrec import Trainable
 from torch import Tensor, nn
@@ -71,18 +70,9 @@ class Deployed(nn.Module):
             return scores
 
 
-def with_example(record: Record, checkpoint: Path, methods: MethodTable) -> tuple[Any, np.ndarray, np.ndarray] | None:
-    """The network as `Deployed`, an example of its input and its output for it; None of a method without one."""
-    if methods[record.method].build is None:
-        return None
-    model = Deployed(network_of(record, checkpoint, methods))
-    dtype = next(iter(model.parameters())).dtype
-    example = torch.zeros(1, record.data["steps"], record.data["channels"], dtype=dtype)
-    try:
-        with torch.no_grad():
-            return model, example.numpy(), model(example).numpy()
-    except Exception as error:  # the method's own code
-        raise BenchError(f"{record.method} fails on a silent sample ({type(error).__name__}: {error})") from error
+def deployed_network(record: Record, checkpoint: Path, methods: MethodTable) -> Deployed | None:
+    """The network of a run as its test set was scored; None of a method without one."""
+    return None if methods[record.method].build is None else Deployed(network_of(record, checkpoint, methods))
 
 
 class _Wrapped(Trainable):

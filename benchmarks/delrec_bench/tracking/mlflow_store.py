@@ -30,6 +30,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from sqlalchemy.exc import SQLAlchemyError
@@ -55,8 +56,8 @@ _MOST_RUNS, _BATCH_METRICS, _BATCH_PARAMS = 50_000, 1000, 100  # what MLflow tak
 Entries = dict[int, tuple[Mapping[str, Any], int]]
 """Epoch -> its entry of history, and when it ended in ms since 1970."""
 
-ModelOf = Callable[[Record, Path], tuple[Any, Any, Any] | None]
-"""(record, checkpoint) -> a module, an example of its input and its output for it; None where it has none."""
+ModelOf = Callable[[Record, Path], Any]
+"""(record, checkpoint) -> a module from batches (B, T, channels) to scores; None where it has none."""
 
 
 class SyncSummary(NamedTuple):
@@ -247,7 +248,7 @@ class Store:
             else:
                 self.client.log_artifact(run_id, str(checkpoint))
                 if made is not None:
-                    self._log_model(run_id, record, *made)
+                    self._log_model(run_id, record, made)
         self.client.log_text(run_id, record_text(record), RECORD)
         tags = {
             "delrec.kind": record.kind,
@@ -261,16 +262,13 @@ class Store:
         self.client.set_terminated(run_id, end_time=end)
         self.client.set_tag(run_id, CONTENT, _content(record))
 
-    def _log_model(self, run_id: str, record: Record, module: Any, example: Any, output: Any) -> None:
+    def _log_model(self, run_id: str, record: Record, module: Any) -> None:
         """The module as MLflow's pytorch flavour stores it: a pickle, which loading executes, for one's own store."""
         versions = [f"{name}=={importlib.metadata.version(name)}" for name in ("torch", "delrec", "delrec-bench")]
         name = re.sub(r"[^\w-]+", "-", f"{record.method}-{record.task}")
         params = {"method": record.method, "task": record.task}
         model = self.client.create_logged_model(self.experiment, name, source_run_id=run_id, params=params)
-        inputs, outputs = (
-            mlflow.types.Schema([mlflow.types.TensorSpec(array.dtype, (-1, *shape))])
-            for array, shape in ((example, (-1, example.shape[-1])), (output, output.shape[1:]))
-        )
+        batch = mlflow.types.TensorSpec(np.dtype(record.configuration["dtype"]), (-1, -1, record.data["channels"]))
         mlflow.set_tracking_uri(self.uri)  # its flavours know no client
         mlflow.set_registry_uri(self.uri)
         mlflow.pytorch.log_model(
@@ -278,7 +276,7 @@ class Store:
             name=name,
             run_id=run_id,
             model_id=model.model_id,
-            signature=mlflow.models.ModelSignature(inputs, outputs),
+            signature=mlflow.models.ModelSignature(mlflow.types.Schema([batch])),
             pip_requirements=versions,
             serialization_format="pickle",
         )

@@ -3,13 +3,13 @@
     Executor.map(plans, place) -> one Done for each planned run, as they end
 
 Each does the same `work`, so that the records are the same wherever it was done, but for `measured`. `do` does one run.
-The last two pickle between the machines of one user, who trusts them.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from delrec_bench.errors import BenchError, nearest
+from delrec_bench.runs.executors.cluster import Dask, Slurm
 from delrec_bench.runs.executors.local import Done, Executor, Local, Place, Planned, default_jobs, do, work
 from delrec_bench.workspace import Workspace
 
@@ -45,12 +45,8 @@ def make_executor(
             raise BenchError(f"--{option} is {count}; it must be at least 1")
     try:
         if name == "slurm":
-            from delrec_bench.runs.executors.slurm import Slurm
-
             return Slurm(workspace.runs / ".slurm", options or {}, jobs)
         if name == "dask":
-            from delrec_bench.runs.executors.dask import Dask
-
             return Dask(scheduler, jobs)
     except ImportError as error:
         raise BenchError(f"--executor {name} needs {error.name}; pip install 'delrec-bench[{name}]'") from error
