@@ -50,7 +50,7 @@ def test_the_differences_are_those_of_the_declared_comparison_and_right_is_bette
     rings = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert [len(line.get_xdata()) for line in rings] == [6, 6]
     for axes, task in zip(figure.axes, ("digits", "mackey-glass"), strict=True):
-        verdict = next(d.verdict for d in page.judged.primary if d.verdict.task == task)
+        verdict = next(d.verdict for d in page.primary if d.verdict.task == task)
         shown = 100 * verdict.difference if task == "digits" else -verdict.difference
         assert means(axes)[0] == pytest.approx(shown) and shown > 0
     assert all(name.endswith(", better") for name in names(figure.axes[0].yaxis))

@@ -82,7 +82,7 @@ def test_the_json_holds_the_verdicts_of_the_contract(page):
     assert tuple(first)[: len(VERDICT)] == VERDICT and first["kind"] == "primary"
     assert {v["verdict"] for v in content["verdicts"]} <= {"better", "worse", "equivalent", "inconclusive"}
     assert {one["n"] for one in content["too_few_runs"]} == {1}, "each row against a floor"
-    assert content["answer"] == page.judged.answer and content["question"] == page.declared.title
+    assert content["answer"] == page.outcome and content["question"] == page.declared.title
     assert content["rows"][0].keys() >= set(CONTRACT.split(","))
     scores = [score for row in content["rows"] for score in row["scores"].values()]
     assert sorted(scores) == sorted(r.score for r in page.records if r.kind != "latency") and content["complete"]

@@ -8,7 +8,7 @@ import pytest
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 from delrec_bench.report.content import build
-from delrec_bench.report.declared import Comparison, Empty, Expected
+from delrec_bench.report.declared import Comparison, Expected
 from delrec_bench.report.tables import delay_table, rate_table, score_cell, verdict_table
 from delrec_bench.report.texts import said
 from delrec_bench.studies.file import FindingTable
@@ -42,8 +42,8 @@ def row(page, task, method):
 )
 def test_the_answer_is_what_the_declared_comparison_comes_to_over_its_tasks(answer, records):
     page = page_of(records)
-    assert page.judged.answer == answer and page.answer.startswith(answer.capitalize())
-    assert [d.verdict.task for d in page.judged.primary] == list(dict.fromkeys(r["task"] for r in page.rows))
+    assert page.outcome == answer and page.answer.startswith(answer.capitalize())
+    assert [d.verdict.task for d in page.primary] == list(dict.fromkeys(r["task"] for r in page.rows))
 
 
 def test_the_answer_is_one_sentence_with_every_difference_and_its_task():
@@ -57,12 +57,12 @@ def test_the_answer_is_one_sentence_with_every_difference_and_its_task():
 
 def test_holm_is_over_the_tasks_of_the_declared_comparison_alone(whole):
     page = page_of(pair_of(0.006, spread=0.01, n=5))
-    least = min(d.verdict.p for d in page.judged.primary)
-    assert min(d.verdict.p_holm for d in page.judged.primary) == pytest.approx(min(1.0, 3 * least))
-    others = [d.verdict for d in whole.judged.differences if d.verdict.kind == "exploratory"]
+    least = min(d.verdict.p for d in page.primary)
+    assert min(d.verdict.p_holm for d in page.primary) == pytest.approx(min(1.0, 3 * least))
+    others = [d.verdict for d in whole.differences if d.verdict.kind == "exploratory"]
     assert len(others) > 50 and {v.p_holm for v in others} == {None}
     page = page_of(pair_of(0.1), primary=Comparison(*PAIR, over=("digits", "formants-20")))
-    assert [d.verdict.task for d in page.judged.primary] == ["digits", "formants-20"], "those of its own tasks"
+    assert [d.verdict.task for d in page.primary] == ["digits", "formants-20"], "those of its own tasks"
 
 
 def test_an_interaction_is_the_gain_here_less_the_gain_there_repetition_by_repetition():
@@ -72,23 +72,23 @@ def test_an_interaction_is_the_gain_here_less_the_gain_there_repetition_by_repet
     made = [made_up.scored_at(m, r, score) for m, of in scores.items() for r, score in enumerate(of)]
     asked = Comparison(*PAIR, over=("digits",), minus=("rlif", "lif"))
     page = page_of(made, primary=asked, contrasts=(Comparison(*PAIR, "here alone"),))
-    (claim,) = page.judged.primary
+    (claim,) = page.primary
     assert claim.each == pytest.approx(here - there)
     interval = stats.t.interval(0.95, 4, np.mean(here - there), stats.sem(here - there))
     assert (claim.verdict.low, claim.verdict.high) == pytest.approx(interval)
     assert claim.verdict.hypothesis == f"{PAIR[0]} against {PAIR[1]}, less rlif against lif"
     assert ", compared with rlif minus lif: " in page.answer
-    alone = next(d for d in page.judged.differences if d.about == "here alone")
+    alone = next(d for d in page.differences if d.about == "here alone")
     assert alone.verdict.difference == pytest.approx(np.mean(here))
 
 
 def test_the_mean_is_over_these_very_tasks_and_of_one_metric():
     page = page_of(pair_of(0.1))
-    assert page.judged.mean.difference == pytest.approx(0.1, abs=0.01) and page.judged.mean.n == 3
+    assert page.mean.difference == pytest.approx(0.1, abs=0.01) and page.mean.n == 3
     assert page.mean_line.startswith("Mean over these 3 tasks: +")
     errors = zip(PAIR, (0.3, 0.4), strict=True)
     forecasts = [made_up.forecast(m, i, e + 0.01 * i, None) for m, e in errors for i in range(8)]
-    assert page_of([*pair_of(0.1), *forecasts]).judged.mean is None
+    assert page_of([*pair_of(0.1), *forecasts]).mean is None
 
 
 def test_fewer_than_five_repetitions_have_neither_verdict_nor_place_nor_interval():
@@ -97,7 +97,7 @@ def test_fewer_than_five_repetitions_have_neither_verdict_nor_place_nor_interval
     assert "inconclusive" not in page.answer and {"verdict", "95 % interval"}.isdisjoint(verdict_table(page))
     assert {(r["rank_group"], r["score_low"], r["score_high"]) for r in page.rows} == {(None, None, None)}
     assert score_cell(page.rows[0]).note == "range 79.60 to 80.40"
-    assert page_of(pair_of(0.1, n=5)).judged.answer == "better on all"
+    assert page_of(pair_of(0.1, n=5)).outcome == "better on all"
 
 
 def test_a_contrast_and_a_rows_own_control_are_exploratory_and_a_floor_is_compared_with_all():
@@ -105,11 +105,11 @@ def test_a_contrast_and_a_rows_own_control_are_exploratory_and_a_floor_is_compar
     records += [made_up.scored_at("rlif", r, 0.75 + 0.002 * (r % 2), task=t) for t in TASKS for r in range(6)]
     floors = [made_up.scored_at("time-slices", r, 0.9, kind="floor", parameters={}) for r in range(6)]
     page = page_of([*records, *floors], contrasts=(Comparison(PAIR[0], "rlif", "At equal width"),))
-    (told, *_) = [d for d in page.judged.differences if d.about]
+    (told, *_) = [d for d in page.differences if d.about]
     assert (told.about, told.verdict.kind, told.verdict.verdict) == ("At equal width", "exploratory", "better")
-    below = [d for d in page.judged.differences if d.control["method"] == "time-slices"]
+    below = [d for d in page.differences if d.control["method"] == "time-slices"]
     assert {d.method["method"] for d in below} == {*PAIR, "rlif"} and {d.verdict.verdict for d in below} == {"worse"}
-    hypotheses = [(d.verdict.hypothesis, d.verdict.task) for d in page.judged.differences]
+    hypotheses = [(d.verdict.hypothesis, d.verdict.task) for d in page.differences]
     assert len(set(hypotheses)) == len(hypotheses)
 
 
@@ -171,7 +171,7 @@ def test_speakers_and_overlapping_windows_are_clusters_of_the_second_interval():
     """Speakers were stored and never used; windows of Mackey-Glass share 149 of 150 values, and counted as so many."""
 
     def wide(records, **changes):
-        return page_of(records, **changes).judged.differences[0].wide
+        return page_of(records, **changes).differences[0].wide
 
     records, two = pair_of(0.03, n=6, tasks=("digits",)), [i // 500 for i in range(1000)]
     pairs = [[wide([r.changed(groups=s) for r in records]) for s in (None, two)]]
@@ -233,7 +233,7 @@ def test_latencies_made_elsewhere_never_mix_and_the_newest_never_replaces_unlike
 
 
 def test_a_row_without_a_score_has_size_latency_and_the_published_value():
-    empty = (Empty("shd", Expected("dcls"), "delrec-bench run dcls shd"), Empty("ssc", Expected("delrec-axonal")))
+    empty = (Expected("dcls", task="shd", command="delrec-bench run dcls shd"), Expected("delrec-axonal", task="ssc"))
     declared = made_up.declared([], primary=None, page="three-tasks", empty=empty)
     page = build(declared, [made_up.latency("dcls", "shd", 1.9)])
     dcls, axonal = page.rows

@@ -111,7 +111,7 @@ def _compare_methods(places: Places, a: str, b: str, of: str, profile: str | Non
     runs = {key: expected for key, expected in declared.runs.items() if expected.method in (a, b)}
     asked = replace(declared, runs=runs, primary=None, empty=(), contrasts=(Comparison(a, b, "compared"),))
     page = build(asked, records)
-    shown = [d for d in page.judged.differences if d.about == "compared" and d.verdict.n]
+    shown = [d for d in page.differences if d.about == "compared" and d.verdict.n]
     if not shown:
         raise BenchError(f"'{a}' and '{b}' have no task and repetition in common")
     table = verdict_table(page, shown).drop(columns="comparison")

@@ -158,7 +158,7 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
         "page": declared.page,
         "files": [str(path) for path in paths],
         "complete": page.complete,
-        "answer": page.judged.answer,
+        "answer": page.outcome,
         "comparison": str(outcome),
         "word": outcome.word,
         "rows": [dict(vars(row)) for row in outcome.rows],
@@ -244,7 +244,7 @@ def leaderboard(
     records, failures = options.read_runs(workspace)
     page = build(page_of(expand(BOARD, None, methods, tasks), methods, tasks, records, failures, new), records)
     paths = write_page(workspace.root / "out", page)
-    told = [d for d in page.judged.differences if d.method["method"] in new and d.verdict.n]
+    told = [d for d in page.differences if d.method["method"] in new and d.verdict.n]
     tables = [board_of(page).short(), *([verdict_table(page, told)] if told else [])]
     text = "\n\n".join(["Test accuracy in percent; NMSE: lower is better.", *map(as_text, tables)])
     shown = ("task", "method", "metric", "n", "score_mean", "command")

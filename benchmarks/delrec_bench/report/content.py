@@ -11,11 +11,11 @@ from delrec_bench.metrics.metric import Metric
 from delrec_bench.records import HOW, Record, canonical_json
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration
-from delrec_bench.report.judging import Judged, judge_page
+from delrec_bench.report.judging import Difference, judge_rows, ranks_of
 from delrec_bench.report.rows import Row, build_rows, too_short
 from delrec_bench.report.texts import said
 from delrec_bench.statistics.paired import Estimate
-from delrec_bench.statistics.verdicts import Verdict
+from delrec_bench.statistics.verdicts import Answer, Verdict, answer_of, mean_over
 from delrec_bench.workspace import base_and_folder
 
 _CAVEATS = 3
@@ -23,11 +23,27 @@ _CAVEATS = 3
 
 @dataclass(frozen=True)
 class Page:
-    """Everything a page shows: what was declared, its rows, and the verdicts on them."""
+    """Everything a page shows: what was declared, its rows, and the comparisons of them."""
 
     declared: Declaration
     rows: tuple[Row, ...]
-    judged: Judged
+    differences: tuple[Difference, ...]
+
+    @property
+    def primary(self) -> list[Difference]:
+        """The declared comparison, task by task."""
+        return [d for d in self.differences if d.primary]
+
+    @property
+    def outcome(self) -> Answer | None:
+        """What the declared comparison comes to over its tasks; None where there is none."""
+        return answer_of([d.verdict for d in self.primary]) if self.primary else None
+
+    @property
+    def mean(self) -> Estimate | None:
+        """Its mean difference over these very tasks; None where their metrics differ, or there is one task."""
+        one_metric = len({d.method["metric"] for d in self.primary}) == 1
+        return mean_over([d.estimate for d in self.primary]) if one_metric else None
 
     @property
     def records(self) -> list[Record]:
@@ -96,10 +112,10 @@ class Page:
     @property
     def mean_line(self) -> str | None:
         """The mean difference of the declared comparison over its tasks; None where there is none."""
-        if (mean := self.judged.mean) is None:
+        if self.mean is None:
             return None
-        told = _numbers(self.judged.primary[0].method.metric, mean)
-        return f"Mean over these {mean.n} tasks: {told['difference']} (95 % interval {told['interval']})."
+        told = _numbers(self.primary[0].method.metric, self.mean)
+        return f"Mean over these {self.mean.n} tasks: {told['difference']} (95 % interval {told['interval']})."
 
     @cached_property
     def finding(self) -> str | None:
@@ -113,7 +129,7 @@ class Page:
         Raises:
             BenchError: A placeholder that is none.
         """
-        finding, primary, mean = self.declared.study.finding, self.judged.primary, self.judged.mean
+        finding, primary = self.declared.study.finding, self.primary
         verdicts = {d.method["task"]: d.verdict.verdict for d in primary}
         if finding is None or not finding.verdicts.items() <= verdicts.items():
             return None
@@ -122,8 +138,8 @@ class Page:
             metric, v = d.method.metric, d.verdict
             scores = {name: metric.format(getattr(d, name)["score_mean"]) for name in ("method", "control")}
             names[v.task] = SimpleNamespace(**_numbers(metric, v), n=v.n, verdict=v.verdict, **scores)
-        if mean is not None:
-            names["mean"] = SimpleNamespace(**_numbers(primary[0].method.metric, mean))
+        if self.mean is not None:
+            names["mean"] = SimpleNamespace(**_numbers(primary[0].method.metric, self.mean))
         try:
             return finding.text.format_map(names)
         except (KeyError, AttributeError, ValueError, IndexError) as error:
@@ -165,9 +181,9 @@ class Page:
 def build(declared: Declaration, records: Sequence[Record]) -> Page:
     """The page of a declaration: only records whose key it asks for, and latencies, stand in its rows."""
     rows = build_rows(declared, records)
-    judged = judge_page(declared, rows)
-    ranked = (replace(r, values={**r.values, "rank_group": judged.ranks.get((r["task"], r["method"]))}) for r in rows)
-    return Page(declared, tuple(ranked), judged)
+    ranks = ranks_of(rows)
+    rows = [replace(r, values={**r.values, "rank_group": ranks.get((r["task"], r["method"]))}) for r in rows]
+    return Page(declared, tuple(rows), judge_rows(declared, rows))
 
 
 def _numbers(metric: Metric, of: Verdict | Estimate) -> dict[str, str]:

@@ -20,47 +20,27 @@ BOARD = "leaderboard"
 
 
 class Expected(NamedTuple):
-    """A row that the page asks for.
+    """A row that the page asks for."""
 
-    Attributes:
-        method: Its name: the method's, with the point of a sweep where there is one.
-        control: The row that it is compared with, or None.
-        base: The method of a point of a sweep; empty for the row's own name.
-        point: Where the row stands on the axes that its method is swept along, (axis, value) pairs.
-        title, family: What people call it (empty for its name), and the group that it stands in.
-    """
-
-    method: str
-    control: str | None = None
-    base: str = ""
-    point: tuple[tuple[str, Any], ...] = ()
-    title: str = ""
-    family: str = "other methods"
-
-
-class Empty(NamedTuple):
-    """A row that is shown though nothing may have been run: the command that fills it, and its network's budget."""
-
-    task: str
-    expected: Expected
-    command: str = ""
-    budget: int | None = None
+    method: str  # its name: the method's, with the point of a sweep where there is one
+    control: str | None = None  # the row that it is compared with
+    base: str = ""  # the method of a point of a sweep; empty for the row's own name
+    point: tuple[tuple[str, Any], ...] = ()  # (axis, value) pairs along which its method is swept
+    title: str = ""  # what people call it; empty for its name
+    family: str = "other methods"  # the group that it stands in
+    task: str = ""  # also where nothing has been run: the row is then empty, but for
+    command: str = ""  # what fills it,
+    budget: int | None = None  # and a latency of the network of this size
 
 
 class Comparison(NamedTuple):
-    """Two rows that the study wants compared, by name.
-
-    Attributes:
-        about: What the two share or differ in, in a few words.
-        over: Tasks; empty for all of the page.
-        minus: Rows whose difference is taken off that of the two: the claim is then an interaction.
-    """
+    """Two rows that the study wants compared, by name."""
 
     method: str
     control: str
-    about: str = ""
-    over: tuple[str, ...] = ()
-    minus: tuple[str, ...] = ()
+    about: str = ""  # what the two share or differ in, in a few words
+    over: tuple[str, ...] = ()  # tasks; empty for all of the page
+    minus: tuple[str, ...] = ()  # rows whose difference is taken off that of the two: an interaction
 
     def covers(self, task: str) -> bool:
         """Whether a row's task is one of those: `shd:folder@1234` is `shd`."""
@@ -69,29 +49,17 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True)
 class Declaration:
-    """What was declared before the runs.
+    """What was declared before the runs."""
 
-    Attributes:
-        study: Expanded in the profile of the page.
-        runs: Key of every run of the expansion -> the row it belongs to. No other record is on the page.
-        awaited: Those of them without which the page is not complete.
-        tasks: Those of the page among others.
-        primary: The one comparison that the study's repetitions are meant for, or None.
-        contrasts: What else is compared than each row with its own control; exploratory.
-        empty: Rows that are shown also without runs.
-        diverged: Of the runs, those whose training left the finite numbers: they have no record, and are not awaited.
-        new: Methods of the board that are not the suite's -> the folder that they are in.
-    """
-
-    study: Study
-    runs: Mapping[str, Expected]
-    awaited: Sequence[str] = ()
-    tasks: Mapping[str, Task] = field(default_factory=dict)
-    primary: Comparison | None = None
-    contrasts: tuple[Comparison, ...] = ()
-    empty: tuple[Empty, ...] = ()
-    diverged: tuple[Failure, ...] = ()
-    new: Mapping[str, str] = field(default_factory=dict)
+    study: Study  # expanded in the profile of the page
+    runs: Mapping[str, Expected]  # key of every run of the expansion -> its row; no other record is on the page
+    awaited: Sequence[str] = ()  # those of them without which the page is not complete
+    tasks: Mapping[str, Task] = field(default_factory=dict)  # those of the page among others
+    primary: Comparison | None = None  # the one that the study's repetitions are meant for
+    contrasts: tuple[Comparison, ...] = ()  # beside those of each row with its own control; exploratory
+    empty: tuple[Expected, ...] = ()  # rows that are shown also without runs
+    diverged: tuple[Failure, ...] = ()  # training left the finite numbers: they have no record, and are not awaited
+    new: Mapping[str, str] = field(default_factory=dict)  # methods of a user on the board -> the folder they are in
 
     @property
     def page(self) -> str:
@@ -178,6 +146,7 @@ def declaration(
     """
     names = names_of(study)
     whole = _whole_rows(study, names)
+    first = {request.spot: request for request in reversed(study.requests)}
     rows = {
         spot: Expected(
             method=name,
@@ -186,13 +155,11 @@ def declaration(
             point=_point(spot, study),
             title=methods[spot[0]].called + words.place(_point(spot, study)),
             family=methods[spot[0]].family,
+            task=spot[1],
+            command=first[spot].command(),
+            budget=dict(first[spot].overrides).get("budget"),
         )
         for spot, name in names.items()
-    }
-    empty = {
-        request.spot: Empty(request.task, rows[request.spot], request.command(), dict(request.overrides).get("budget"))
-        for request in reversed(study.requests)  # so that the first counts
-        if not study.scored
     }
     primary = None
     if (asked := study.primary) is not None:
@@ -206,7 +173,7 @@ def declaration(
         tasks=tasks,
         primary=primary,
         contrasts=tuple(Comparison(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),
-        empty=tuple(empty.values()),
+        empty=() if study.scored else tuple(rows.values()),
         diverged=tuple(_diverged(study, keys, failures)),
     )
 

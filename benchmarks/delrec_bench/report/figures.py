@@ -173,7 +173,7 @@ def _mark(row: Row, along: str, places: Sequence[Any]) -> dict[str, Any]:
 
 def differences(page: Page) -> Drawn | None:
     """Paired differences in the score's own unit, a panel per metric; None where nothing is declared."""
-    shown = page.judged.primary
+    shown = page.primary
     if not shown:
         return None
     metrics = dict.fromkeys(d.method["metric"] for d in shown)
@@ -259,7 +259,7 @@ def findings(board: Page) -> Drawn | None:
     tasks = [task for task in board.tasks if sum(row["task"] == task for row in rows) > 1]
     if not tasks:
         return None
-    pairs = [d for d in board.judged.differences if (d.method["method"], d.control["method"]) == PAIR]
+    pairs = [d for d in board.differences if (d.method["method"], d.control["method"]) == PAIR]
     pairs = [d for d in pairs if d.method["task"] in tasks]
     names, of_pairs = list(map(board.title_of, tasks)), _difference_names(board, pairs)
     heights = [lines_height(names) + 0.2 * len(_SHOWN), *([lines_height(of_pairs)] if pairs else [])]

@@ -1,6 +1,6 @@
 """What a page may claim: its declared comparison judged on each task, the others beside it, ranks, and floors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from delrec_bench.report.declared import Declaration
 from delrec_bench.report.rows import Row
 from delrec_bench.statistics.clusters import crossed, window_blocks
 from delrec_bench.statistics.paired import Estimate, paired, with_tuning
-from delrec_bench.statistics.verdicts import Answer, Claim, Verdict, answer_of, judge, mean_over, rank_groups
+from delrec_bench.statistics.verdicts import Claim, Verdict, judge, rank_groups
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,15 @@ class Pairing:
         a, b = self.scores
         return list((a - b).tolist())
 
+    @property
+    def estimate(self) -> Estimate:
+        """The difference over repetitions."""
+        return with_tuning(paired(*self.scores, resolution=self.method.resolution), self.tuning)
+
     def claim(self, margin: float | None) -> Claim:
-        """What is judged: the difference over repetitions."""
-        estimate = with_tuning(paired(*self.scores, resolution=self.method.resolution), self.tuning)
+        """What is judged of it."""
         more, task = self.method.metric.more_is_better, self.method["task"]
-        return Claim(self.hypothesis, task, estimate, more, margin, "primary" if self.primary else "exploratory")
+        return Claim(self.hypothesis, task, self.estimate, more, margin, "primary" if self.primary else "exploratory")
 
     def over_samples(self, overlap: int) -> Estimate | None:
         """The difference over repetitions AND samples, clustered; None where predictions do not match."""
@@ -93,48 +97,20 @@ class Difference(Pairing):
     wide: Estimate | None
 
 
-@dataclass(frozen=True)
-class Judged:
-    """All verdicts of a page.
+def judge_rows(declared: Declaration, rows: Sequence[Row]) -> tuple[Difference, ...]:
+    """Every comparison on each task: the declared one first, then contrasts, rows with their controls, and floors.
 
-    Attributes:
-        answer: Of the declared comparison over its tasks; None where none is declared or nothing of it is there.
-        mean: Its mean difference over these very tasks; None where their metrics differ, or there is one task.
-        differences: Every comparison on each task: the declared one first, then rows with their controls, contrasts,
-            and floors.
-        ranks: (task, method) -> the places that it may hold.
+    The declared one is corrected over its tasks (Holm), the others are exploratory.
     """
-
-    answer: Answer | None
-    mean: Estimate | None
-    differences: tuple[Difference, ...]
-    ranks: Mapping[tuple[str, str], str]
-
-    @property
-    def primary(self) -> tuple[Difference, ...]:
-        """The declared comparison, task by task."""
-        return tuple(d for d in self.differences if d.primary)
-
-
-def judge_page(declared: Declaration, rows: Sequence[Row]) -> Judged:
-    """Every claim of a page; the declared comparison is corrected over its tasks (Holm), the others are exploratory."""
     made: dict[tuple[str, str], Pairing] = {}
     for pairing in _pairings(declared, rows):
         made.setdefault((pairing.method["task"], pairing.hypothesis), pairing)
     pairings = sorted(made.values(), key=lambda p: (not p.primary, p.control.kind == "floor"))
-    claims = [pairing.claim(declared.margin(pairing.method["task"])) for pairing in pairings]
-    found = tuple(
+    verdicts = judge([pairing.claim(declared.margin(pairing.method["task"])) for pairing in pairings])
+    return tuple(
         Difference(**vars(p), verdict=verdict, wide=p.over_samples(declared.about(p.method["task"]).overlap))
-        for p, verdict in zip(pairings, judge(claims), strict=True)
+        for p, verdict in zip(pairings, verdicts, strict=True)
     )
-    primary = [claim for claim in claims if claim.kind == "primary"]
-    return Judged(
-        answer=answer_of([d.verdict for d in found if d.primary]) if primary else None,
-        mean=mean_over([c.estimate for c in primary]) if len({p.method["metric"] for p in found if p.primary}) == 1
-        else None,
-        differences=found,
-        ranks=_ranks(rows),
-    )  # fmt: skip
 
 
 def _pairings(declared: Declaration, rows: Sequence[Row]) -> Iterable[Pairing]:
@@ -154,7 +130,7 @@ def _pairings(declared: Declaration, rows: Sequence[Row]) -> Iterable[Pairing]:
                 yield Pairing(row, by_name[task, control], about)
 
 
-def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
+def ranks_of(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
     """The places of the rows that have enough repetitions and lost no run, task by task."""
     ranks: dict[tuple[str, str], str] = {}
     for task in dict.fromkeys(row["task"] for row in rows):

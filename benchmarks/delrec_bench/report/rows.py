@@ -12,7 +12,7 @@ from delrec_bench.metrics.metric import Metric
 from delrec_bench.records import DATA_KINDS, Record, canonical_json
 from delrec_bench.records.results import activity
 from delrec_bench.report import words
-from delrec_bench.report.declared import Declaration, Empty, Expected
+from delrec_bench.report.declared import Declaration, Expected
 from delrec_bench.report.published import published_for
 from delrec_bench.statistics.paired import paired
 from delrec_bench.statistics.verdicts import SHOWN_ONLY
@@ -33,21 +33,14 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One (task, method) of a page.
+    """One (task, method) of a page."""
 
-    Attributes:
-        kind: "run", "floor", or "empty" for a row without runs.
-        values: By name of `COLUMNS`; None is missing.
-        records, latency: Those behind the row: runs by repetition, and the measurement that belongs to it, or None.
-        diverged: The repetitions that have no score, since their training left the finite numbers.
-    """
-
-    kind: str
-    values: Mapping[str, Any]
+    kind: str  # "run", "floor", or "empty" for a row without runs
+    values: Mapping[str, Any]  # by name of `COLUMNS`; None is missing
     asked: Expected
-    records: tuple[Record, ...] = ()
-    latency: Record | None = None
-    diverged: tuple[int, ...] = ()
+    records: tuple[Record, ...] = ()  # its runs, by repetition
+    latency: Record | None = None  # the measurement that belongs to it
+    diverged: tuple[int, ...] = ()  # repetitions without a score, since their training left the finite numbers
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -138,11 +131,7 @@ def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:
         groups.setdefault((record.task, declared.runs[record.key].method), []).append(record)
     latency = comparable([r for r in records if r.kind == "latency"])
     rows = [_row(declared, task, declared.runs[of[0].key], of, latency) for (task, _), of in groups.items()]
-    rows += [
-        _row(declared, one.task, one.expected, [], latency, one)
-        for one in declared.empty
-        if (one.task, one.expected.method) not in groups
-    ]
+    rows += [_row(declared, e.task, e, [], latency) for e in declared.empty if (e.task, e.method) not in groups]
     kinds = {row["task"]: row["data"] for row in rows if row["data"]}
 
     def order(row: Row) -> tuple[Any, ...]:
@@ -165,21 +154,14 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     return list(max(alike.values(), key=len, default={}).values())
 
 
-def _row(
-    declared: Declaration,
-    task: str,
-    asked: Expected,
-    group: list[Record],
-    latency: list[Record],
-    empty: Empty | None = None,
-) -> Row:
+def _row(declared: Declaration, task: str, asked: Expected, group: list[Record], latency: list[Record]) -> Row:
     method = asked.base or asked.method
-    measured = _latency_of(task, method, group, latency, empty)
+    measured = _latency_of(task, asked, group, latency)
     of = group or ([measured] if measured else [])
     lost = sorted(
         f.repetition for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, asked.method)
     )
-    commands = [r.command for r in group] or ([empty.command] if empty else [])
+    commands = [r.command for r in group] or [asked.command]
     folder = f" --methods {declared.new[asked.method]}" if asked.method in declared.new else ""
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
         "task": task,
@@ -233,15 +215,13 @@ def _scores(group: Sequence[Record]) -> dict[str, float | None]:
     return values
 
 
-def _latency_of(
-    task: str, method: str, group: Sequence[Record], latency: Sequence[Record], empty: Empty | None
-) -> Record | None:
+def _latency_of(task: str, asked: Expected, group: Sequence[Record], latency: Sequence[Record]) -> Record | None:
     """The latency of this method on this task: of the very network of the runs, or of the budget that is asked for."""
-    found = [r for r in latency if (r.task, r.method) == (task, method)]
+    found = [r for r in latency if (r.task, r.method) == (task, asked.base or asked.method)]
     if group:
         found = [r for r in found if r.configuration.get("network") == group[0].configuration.get("network")]
-    elif empty is not None:
-        found = [r for r in found if (r.configuration.get("budget") or None) == empty.budget]
+    else:
+        found = [r for r in found if (r.configuration.get("budget") or None) == asked.budget]
     return found[-1] if found else None
 
 

@@ -160,7 +160,7 @@ def repetitions(row: Row) -> str:
 
 def verdict_table(page: Page, shown: Sequence[Difference] | None = None) -> pd.DataFrame:
     """The comparisons of the page, or some of them, the declared one first; of few repetitions the difference alone."""
-    return table(_verdict(d, page) for d in (page.judged.differences if shown is None else shown))
+    return table(_verdict(d, page) for d in (page.differences if shown is None else shown))
 
 
 def _verdict(d: Difference, page: Page) -> dict[str, Cell | str]:

@@ -59,7 +59,7 @@ def to_json(page: Page) -> str:
 
     Differences of fewer than five repetitions are `too_few_runs`, and a page of such has no answer.
     """
-    declared, judged = page.declared, page.judged
+    declared = page.declared
     failed = ("key", "method", "task", "repetition", "error", "command")
     few = ("hypothesis", "task", "difference", "n")
     content = {
@@ -71,16 +71,16 @@ def to_json(page: Page) -> str:
         "complete": page.complete,
         "diverged": [{name: getattr(failure, name) for name in failed} for failure in declared.diverged],
         "revisions": page.revisions,
-        "answer": judged.answer if all(d.verdict.compared for d in judged.primary) else None,
+        "answer": page.outcome if all(d.verdict.compared for d in page.primary) else None,
         "finding": page.finding,
         "verdicts": [
             asdict(d.verdict)
             | {"over_samples": None if d.wide is None else [d.wide.low, d.wide.high], "about": d.about}
-            for d in judged.differences
+            for d in page.differences
             if d.verdict.compared
         ],
         "too_few_runs": [
-            {name: getattr(d.verdict, name) for name in few} for d in judged.differences if not d.verdict.compared
+            {name: getattr(d.verdict, name) for name in few} for d in page.differences if not d.verdict.compared
         ],
         "rows": [
             {"kind": row.kind, "title": row.title, "point": dict(row.asked.point), "scores": row.scores, **row.values}
