@@ -46,7 +46,7 @@ def test_a_regression_has_a_squared_error():
 
 @pytest.mark.parametrize(
     ("settings", "field"),
-    [({"hidden": ()}, "widths"), ({"cell": "rnn"}, "cell"), ({"dropout": 1.0}, "dropout"),
+    [({"hidden": ()}, "hidden"), ({"cell": "rnn"}, "cell"), ({"dropout": 1.0}, "dropout"),
      ({"aggregate": "max"}, "aggregate"), ({"loss": "mae"}, "loss")],
 )  # fmt: skip
 def test_a_bad_setting_is_named(settings, field):
@@ -56,5 +56,5 @@ def test_a_bad_setting_is_named(settings, field):
 
 def test_wrong_input_is_refused():
     network = GatedNetwork(5, 3)
-    with pytest.raises(ValueError, match=r"takes \(T, B, 5\)"):
+    with pytest.raises(ValueError, match=r"give \(T, B, 5\)"):
         network(torch.zeros(6, 2, 4))

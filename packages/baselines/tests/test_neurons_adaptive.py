@@ -297,7 +297,7 @@ def test_alif_starts_its_adaptation_at_the_base():
         (lambda: ALIF(base=0.0), "base"),
         (lambda: ALIF(tau_m=(-1.0, 5.0)), "tau_m"),
         (lambda: SiLIF(time_step=0.0), "time_step"),
-        (lambda: CSiLIF(step_min=1.0, step_max=0.5), "steps"),
+        (lambda: CSiLIF(step_min=1.0, step_max=0.5), "step_max"),
         (lambda: LearnedLeak("both"), "kind"),
     ],
 )

@@ -80,12 +80,7 @@ def test_initial_delays():
     )
     uniform = DelayInit("uniform", low=10, high=30).fill_(torch.empty(20_000))
     assert 10 <= float(uniform.min()) and float(uniform.max()) <= 30
-    whole = DelayInit("uniform", low=10, high=30, integers=True).fill_(torch.empty(50))
-    assert torch.equal(whole, whole.round())
     assert torch.equal(DelayInit("constant", low=3).fill_(torch.empty(4)), torch.full((4,), 3.0))
-    for bad in (dict(kind="normal"), dict(std=-1), dict(low=-1), dict(kind="uniform", low=4, high=3)):
-        with pytest.raises(ValueError, match="delay init"):
-            DelayInit(**bad)
 
 
 def test_rounding():

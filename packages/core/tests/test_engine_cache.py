@@ -101,8 +101,9 @@ def test_another_source_or_version_is_another_file(monkeypatch, folder):
 def test_a_folder_that_others_may_write_is_not_trusted(folder):
     folder.mkdir()
     folder.chmod(0o777)
-    with pytest.warns(RuntimeWarning, match="others may write in it.*DELREC_CACHE"):
+    with pytest.warns(RuntimeWarning, match="others may write in it.*DELREC_CACHE") as seen:
         call()
+    assert seen[0].filename == __file__
     assert not list(folder.iterdir())
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # one warning

@@ -219,6 +219,7 @@ def test_a_cuda_tensor_without_triton_gets_the_reference_and_one_warning(monkeyp
             made(x)
     assert made.engine_used == "reference"
     assert len(seen) == 1 and "install delrec[triton]" in str(seen[0].message)
+    assert seen[0].filename == __file__, "the line of the program, not of torch"
 
 
 def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):

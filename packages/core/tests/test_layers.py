@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from delrec import LIF, ATan, BatchNorm, DelayInit, FeedforwardDelays, Neuron, RecurrentDelays, SpikingLayer, Triangle
+from delrec import LIF, ATan, BatchNorm, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, Triangle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import ENGINES
@@ -192,45 +192,6 @@ def test_parameters_follow_the_contract():
     assert "sigma" in dict(made.named_buffers())
 
 
-@pytest.mark.parametrize(
-    "build, words",
-    [
-        (lambda: RecurrentDelays(4, sigma=-1.0), ("sigma", "-1.0", "at least 0")),
-        (lambda: RecurrentDelays(4, sigma=float("nan")), ("sigma", "nan")),
-        (lambda: RecurrentDelays(4, delays="dendritic"), ("delays", "dendritic", "axonal")),
-        (lambda: RecurrentDelays(4, dropout=1.5), ("dropout", "1.5")),
-        (lambda: RecurrentDelays(0), ("size", "0", "at least 1")),
-        (lambda: RecurrentDelays(32.0), ("size", "32.0", "whole number")),
-        (lambda: RecurrentDelays(4, delay_init="uniform"), ("delay_init", "uniform", "DelayInit")),
-        (lambda: RecurrentDelays(4, neuron=nn.ReLU()), ("neuron", "ReLU", "(current, state)")),
-        (lambda: RecurrentDelays(4)([[0.0] * 4]), ("current", "list", "tensor")),
-        (lambda: LIF(surrogate="atan"), ("surrogate", "atan", "make_surrogate")),
-        (lambda: SpikingLayer(4, neuron=type("Bare", (Neuron,), {})()), ("Bare", "states")),
-        (lambda: RecurrentDelays(4, rounding="up"), ("rounding", "up", "restore")),
-        (lambda: RecurrentDelays(4, engine="gpu"), ("engine", "gpu", "reference")),
-        (lambda: RecurrentDelays(4, delay_init=DelayInit("constant", low=-3)), ("-3", "at least 0")),
-        (lambda: RecurrentDelays(4)(torch.zeros(3, 2, 5)), ("(3, 2, 5)", "N = 4")),
-        (lambda: RecurrentDelays(4)(torch.zeros(3, 4)), ("(3, 4)", "(T, B, N)")),
-        (lambda: RecurrentDelays(4)(torch.zeros(3, 2, 4, dtype=torch.int64)), ("int64", "floating-point")),
-        (lambda: RecurrentDelays(4, max_delay=-1), ("max_delay", "-1", "at least 0")),
-        (lambda: RecurrentDelays(4, max_delay=2.5), ("max_delay", "2.5", "whole")),
-        (lambda: RecurrentDelays(4, batch_first=True)(torch.zeros(3, 2, 5)), ("(B, T, N)", "N = 4")),
-        (lambda: FeedforwardDelays(4, 3, window=0), ("window", "0", "at least 1")),
-        (lambda: FeedforwardDelays(4, 3, window=5, kernel="v2"), ("kernel", "v2", "gauss")),
-        (lambda: FeedforwardDelays(4, 3, window=5, delays="both"), ("delays", "both", "axonal")),
-        (lambda: FeedforwardDelays(4, 3, window=5, right_padding=-1), ("padding", "-1", "at least 0")),
-        (lambda: FeedforwardDelays(4, 3, window=5, spread=-1.0), ("spread", "-1.0")),
-        (lambda: FeedforwardDelays(4, 3, window=5)(torch.zeros(3, 2, 5)), ("(3, 2, 5)", "(T, B, 4)")),
-        (lambda: FeedforwardDelays(4, 3, window=5, left_padding=0)(torch.zeros(3, 2, 4)), ("3 steps", "window 5")),
-    ],
-)
-def test_a_bad_setting_names_the_field_the_value_and_the_remedy(build, words):
-    with pytest.raises((ValueError, TypeError, NotImplementedError)) as caught:
-        build()
-    for word in words:
-        assert word in str(caught.value)
-
-
 def test_the_environment_overrides_auto_only(monkeypatch):
     monkeypatch.setenv("DELREC_ENGINE", "reference")
     made = RecurrentDelays(4)
@@ -262,8 +223,6 @@ def test_a_layer_in_segments_is_the_same_layer_and_keeps_less(engine):
         torch.testing.assert_close(mine, yours, rtol=1e-9, atol=1e-9)
     if engine == "reference":
         assert few_kept < all_kept
-    with pytest.raises(ValueError, match="segment = 0"):
-        layer(segment=0)
 
 
 @pytest.mark.parametrize("assign", [False, True])
@@ -299,5 +258,3 @@ def test_single_steps_equal_the_sequence(engine, batch_first):
             steps.append(out)
         whole = part(x.transpose(0, 1)).transpose(0, 1) if batch_first else part(x)
         torch.testing.assert_close(torch.stack(steps), whole, rtol=0, atol=1e-12)
-        with pytest.raises(ValueError, match=r"shape \(16, 3, 6\); one step is \(B, "):
-            part.step(x)

@@ -15,23 +15,6 @@ def test_a_neuron_with_parameters_belongs_to_one_layer():
     RecurrentDelays(5, neuron=plain)  # nothing of a layer's own is in it
 
 
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        ({"tau": 0.5}, "tau"),
-        ({"reset": "none"}, "reset"),
-        ({"v_reset": -1.0}, "v_reset"),
-        ({"reset": "hard", "v_reset": 1.0}, "v_reset"),
-        ({"threshold": float("nan")}, "threshold"),
-        ({"learn_tau": "yes"}, "learn_tau"),
-        ({"tau": 1.0, "learn_tau": "neuron"}, "tau"),
-    ],
-)
-def test_a_bad_setting_of_lif_is_named(settings, field):
-    with pytest.raises(ValueError, match=field):
-        LIF(**settings)
-
-
 @pytest.mark.parametrize("name", ["tau", "threshold", "reset", "v_reset", "learn_tau"])
 def test_a_setting_cannot_change_the_repr_alone(name):
     neuron = LIF()

@@ -93,8 +93,8 @@ def test_lengths_pass_gradients_of_own_steps_only():
     [
         ([1, 2], ("(2,)", "3 whole numbers")),
         ([1.0, 2.0, 3.0], ("float32", "whole")),
-        ([1, 2, 25], ("25", "24 steps")),
-        ([-1, 2, 3], ("-1", "24 steps")),
+        ([1, 2, 25], ("25", "0 to 24")),
+        ([-1, 2, 3], ("-1", "0 to 24")),
     ],
 )
 def test_bad_lengths_are_named(lengths, words):

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from delrec import Neuron, Surrogate
+from delrec.checks import choose
 from torch import Tensor
 
 __all__ = ["AdaptiveNeuron", "Range", "Start", "States"]
@@ -25,8 +26,7 @@ class AdaptiveNeuron(Neuron):
 
     def __init__(self, surrogate: Surrogate, detach_reset: bool, start: Start) -> None:
         super().__init__(surrogate, detach_reset)
-        if start not in ("zeros", "random"):
-            raise ValueError(f"start = {start!r}: the states start at 'zeros' or 'random'")
+        choose("start", start, "zeros", "random")
         self.start: Start = start
 
     def start_states(self, like: Tensor) -> tuple[Tensor, ...]:

@@ -5,10 +5,9 @@ Source: Yin, Corradi & Bohte 2021 (arXiv 2103.12593) and their SHD script.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from delrec import MultiGaussian, Surrogate
+from delrec.checks import number
 from delrec.neurons import Coefficient
 from torch import Tensor, nn
 
@@ -51,13 +50,10 @@ class ALIF(AdaptiveNeuron):
         start: Start = "zeros",
     ) -> None:
         super().__init__(surrogate if surrogate is not None else MultiGaussian(), detach_reset, start)
-        for field, value in (("base", base), ("scale", scale)):
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{field} = {value!r}: a threshold's {field} is finite and above 0")
         for field, law in (("tau_m", tau_m), ("tau_adp", tau_adp)):
             if not (len(law) == 2 and law[0] > 0 and law[1] >= 0):
                 raise ValueError(f"{field} = {law!r}: give (mean, standard deviation) in steps, the mean above 0")
-        self.base, self.scale = float(base), float(scale)
+        self.base, self.scale = number("base", base, above=0), number("scale", scale, above=0)
         self.laws = (tuple(tau_m), tuple(tau_adp))
 
     def make_parameters(self, size: int) -> None:

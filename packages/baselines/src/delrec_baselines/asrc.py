@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import torch
 from delrec import RecurrentDelays
+from delrec.checks import whole
 from delrec.engines import State
-from delrec.layer import number
+from delrec.layer import scalar
 from torch import Tensor, nn
 
 __all__ = ["SoftmaxRecurrence"]
@@ -38,8 +39,6 @@ class SoftmaxRecurrence(RecurrentDelays):
     def __init__(
         self, size: int, *, span: int = 6, delays: str = "shared", sigma: float = 1.0, **settings: Any
     ) -> None:
-        if not (isinstance(span, int) and span >= 1):
-            raise ValueError(f"span = {span!r}: the longest skip is a whole number of steps, at least 1")
         if delays != "shared":
             raise ValueError(f"delays = {delays!r}: there is one delay per layer; use 'shared'")
         if settings.get("max_delay") is not None:
@@ -48,7 +47,7 @@ class SoftmaxRecurrence(RecurrentDelays):
         super().__init__(size, delays="shared", sigma=sigma, **settings)
         del self.delay
         self.register_parameter("delay", None)
-        self.span = span
+        self.span = whole("span", span)
         self.logits = nn.Parameter(torch.zeros(span))
 
     @torch.no_grad()
@@ -67,7 +66,7 @@ class SoftmaxRecurrence(RecurrentDelays):
         parts = super()._connections(current)
         if not self.training:
             return parts
-        temperature = number(self.sigma)
+        temperature = scalar(self.sigma)
         if temperature is not None and temperature <= 0:
             raise ValueError(f"sigma = {float(self.sigma)!r}: the temperature of the softmax is above 0 in training")
         share = torch.softmax(self.logits / self.sigma, 0).to(current.dtype)

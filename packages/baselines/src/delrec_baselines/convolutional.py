@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from delrec import RecurrentDelays
+from delrec.checks import whole
 from torch import Tensor, nn
 
 __all__ = ["ConvolutionalRecurrence"]
@@ -31,7 +32,7 @@ class ConvolutionalRecurrence(RecurrentDelays):
     """
 
     def __init__(self, size: int, *, kernel_size: int = 3, **settings: Any) -> None:
-        if not (isinstance(kernel_size, int) and kernel_size >= 1 and kernel_size % 2 == 1):
+        if whole("kernel_size", kernel_size) % 2 == 0:
             raise ValueError(f"kernel_size = {kernel_size!r}: a convolution centred on a neuron has an odd size")
         if settings.get("delays") == "synaptic":
             raise ValueError("delays = 'synaptic' has no meaning here: connections share their weights; use 'axonal'")

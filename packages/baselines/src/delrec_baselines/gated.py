@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from delrec import Trainable
+from delrec.checks import check_input, choose, number, whole
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,18 +35,12 @@ class GatedNetwork(Trainable):
     ) -> None:
         super().__init__()
         hidden = tuple(hidden)
-        if not hidden or any(not isinstance(n, int) or n < 1 for n in (inputs, classes, *hidden)):
-            raise ValueError(f"widths {inputs!r}, {hidden!r}, {classes!r}: each is a whole number of at least 1")
-        if cell not in ("gru", "lstm"):
-            raise ValueError(f"cell = {cell!r}: choose 'gru' or 'lstm'")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout = {dropout!r}: a probability in [0, 1)")
-        if aggregate not in ("mean", "last", "sum"):
-            raise ValueError(f"aggregate = {aggregate!r}: choose 'mean', 'last' or 'sum'")
-        if loss not in ("cross-entropy", "mse"):
-            raise ValueError(f"loss = {loss!r}: choose 'cross-entropy' or 'mse'")
-        self.inputs, self.hidden, self.cell, self.dropout = inputs, hidden, cell, float(dropout)
-        self.aggregate, self.loss_name = aggregate, loss
+        for name, width in (("inputs", inputs), ("classes", classes), *(("hidden", n) for n in hidden or (0,))):
+            whole(name, width)
+        self.inputs, self.hidden, self.cell = inputs, hidden, choose("cell", cell, "gru", "lstm")
+        self.dropout = number("dropout", dropout, at_least=0, below=1)
+        self.aggregate = choose("aggregate", aggregate, "mean", "last", "sum")
+        self.loss_name = choose("loss", loss, "cross-entropy", "mse")
         make = nn.GRU if cell == "gru" else nn.LSTM
         widths = (inputs, *hidden)
         self.layers = nn.ModuleList(make(widths[i], n) for i, n in enumerate(hidden))
@@ -54,8 +49,7 @@ class GatedNetwork(Trainable):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return outputs (T, B, classes) of a sequence (T, B, inputs). Raises ValueError for a wrong shape."""
-        if inputs.dim() != 3 or inputs.shape[-1] != self.inputs:
-            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this network takes (T, B, {self.inputs})")
+        check_input("inputs", inputs, "T, B", self.inputs)
         if self._counts is not None:
             found = (float(torch.count_nonzero(inputs)), inputs.shape[0] * inputs.shape[1], inputs.shape[1])
             self._counts = [a + b for a, b in zip(self._counts, found, strict=True)]

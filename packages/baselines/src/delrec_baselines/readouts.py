@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from delrec import Neuron
+from delrec.checks import choose
 from torch import Tensor, nn
 
 from delrec_baselines.adaptive import Range, States
@@ -33,9 +34,7 @@ class LearnedLeak(Neuron):
 
     def __init__(self, kind: Literal["decay", "tau"] = "decay", tau: Range = (20.0, 5.0)) -> None:
         super().__init__()
-        if kind not in ("decay", "tau"):
-            raise ValueError(f"kind = {kind!r}: a leak learns its 'decay' or its 'tau'")
-        self.kind, self.law = kind, tuple(tau)
+        self.kind, self.law = choose("kind", kind, "decay", "tau"), tuple(tau)
 
     def make_parameters(self, size: int) -> None:
         """Draw the decay or the time constant, (N,)."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from delrec import Slayer, Surrogate
+from delrec.checks import choose, number
 from torch import Tensor, nn
 
 from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start, States
@@ -55,15 +56,11 @@ class SEAdLIF(AdaptiveNeuron):
         start: Start = "zeros",
     ) -> None:
         super().__init__(surrogate if surrogate is not None else Slayer(5.0, 0.4), detach_reset, start)
-        if method not in ("se", "ef"):
-            raise ValueError(f"method = {method!r}: choose 'se' (symplectic Euler) or 'ef' (Euler-forward)")
+        self.method = choose("method", method, "se", "ef")
         for field, bounds in (("tau_u", tau_u), ("tau_w", tau_w)):
             if not (len(bounds) == 2 and 0 < bounds[0] <= bounds[1] < math.inf):
                 raise ValueError(f"{field} = {bounds!r}: give (smallest, largest) time constant in steps, above 0")
-        if not (math.isfinite(q) and q > 0):
-            raise ValueError(f"q = {q!r}: the scale of a and b is finite and above 0")
-        self.method = method
-        self.tau_u, self.tau_w, self.q = tuple(tau_u), tuple(tau_w), float(q)
+        self.tau_u, self.tau_w, self.q = tuple(tau_u), tuple(tau_w), number("q", q, above=0)
 
     def make_parameters(self, size: int) -> None:
         """Draw r_u, r_w, a and b, each (N,)."""

@@ -9,6 +9,7 @@ import math
 
 import torch
 from delrec import Boxcar, Surrogate
+from delrec.checks import number
 from torch import Tensor, nn
 
 from delrec_baselines.adaptive import AdaptiveNeuron, Start, States
@@ -45,9 +46,7 @@ class SiLIF(AdLIF):
         start: Start = "zeros",
     ) -> None:
         super().__init__(surrogate, detach_reset, start)
-        if not (math.isfinite(time_step) and time_step > 0):
-            raise ValueError(f"time_step = {time_step!r}: the first value of e^D is finite and above 0")
-        self.time_step = float(time_step)
+        self.time_step = number("time_step", time_step, above=0)
 
     def make_parameters(self, size: int) -> None:
         """Draw D, A, B, a and b, each (N,)."""
@@ -92,9 +91,8 @@ class CSiLIF(AdaptiveNeuron):
         start: Start = "zeros",
     ) -> None:
         super().__init__(surrogate if surrogate is not None else Boxcar(0.5), detach_reset, start)
-        if not 0 < step_min <= step_max < math.inf:
-            raise ValueError(f"steps [{step_min!r}, {step_max!r}]: need 0 < step_min <= step_max")
-        self.step_min, self.step_max = float(step_min), float(step_max)
+        self.step_min = number("step_min", step_min, above=0)
+        self.step_max = number("step_max", step_max, at_least=step_min)
 
     def make_parameters(self, size: int) -> None:
         """Draw p, w, D and b, each (N,)."""

@@ -6,11 +6,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from delrec.checks import NotFiniteError, check_finite
 from delrec.delays import DelayInit
 from delrec.engines import EngineError, State
 from delrec.engines.threads import flush_denormals
 from delrec.feedforward import FeedforwardDelays
-from delrec.layer import NotFiniteError, check_finite, deployed
+from delrec.layer import deployed
 from delrec.linear import BatchNorm, SpikeLinear
 from delrec.neurons import LIF, Neuron
 from delrec.recurrent import RecurrentDelays

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from delrec.layer import at_least, choose, readable
+from delrec.checks import choose, number, readable
 
 EPSILON = 1e-7  # of DCLS: keeps the normalisation finite if a kernel misses every tap
 
@@ -129,32 +129,26 @@ def round_while_training(delay: Tensor, stochastic: bool = False) -> Tensor:
 class DelayInit:
     """Initial delays, in steps.
 
-    kind "half-normal": |N(0, std^2)| (SSC, PS-MNIST 2025). kind "uniform": U[low, high] (SHD: [10, 30]).
-    kind "constant": low. `integers` rounds the drawn delays.
+    kind: "half-normal", |N(0, std^2)| (SSC, PS-MNIST 2025); "uniform", U[low, high] (SHD: [10, 30]); "constant", low.
     """
 
     kind: Literal["half-normal", "uniform", "constant"] = "half-normal"
     std: float = 12.0
     low: float = 0.0
     high: float = 20.0
-    integers: bool = False
 
     def __post_init__(self) -> None:
         choose("delay init", self.kind, "half-normal", "uniform", "constant")
-        at_least("delay init std", self.std)
-        at_least("delay init low", self.low)
-        at_least("delay init high", self.high, self.low if self.kind == "uniform" else -math.inf)
+        number("delay init std", self.std, at_least=0)
+        number("delay init low", self.low, at_least=0)
+        number("delay init high", self.high, **({"at_least": self.low} if self.kind == "uniform" else {}))
 
     @torch.no_grad()
     def fill_(self, delay: Tensor) -> Tensor:
         """Fill `delay` in place from torch's global generator and return it."""
         if self.kind == "half-normal":
-            delay.normal_(0.0, self.std).abs_()
-        elif self.kind == "uniform":
-            delay.uniform_(self.low, self.high)
-        else:
-            delay.fill_(self.low)
-        return delay.copy_(round_delays(delay)) if self.integers else delay
+            return delay.normal_(0.0, self.std).abs_()
+        return delay.uniform_(self.low, self.high) if self.kind == "uniform" else delay.fill_(self.low)
 
 
 def window_taps(weight: Tensor, position: Tensor, window: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -13,21 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from delrec.checks import FiniteWatch, Lengths, before, check_input, check_place, choose, ends_of, flag, number, whole
 from delrec.delays import EPSILON, project
 from delrec.engines import engine_for, map_engine
-from delrec.layer import (
-    FiniteWatch,
-    Layer,
-    Lengths,
-    at_least,
-    autocasts,
-    choose,
-    exact_dtype,
-    lengths_of,
-    plain_arithmetic,
-    trainable,
-    whole,
-)
+from delrec.layer import Layer, autocasts, exact_dtype, plain_arithmetic, trainable
 
 Kernel = Literal["v1", "gauss", "max"]
 DelayForm = Literal["synaptic", "axonal", "dendritic"]
@@ -91,6 +80,7 @@ class FeedforwardDelays(Layer):
     ) -> None:  # fmt: skip
         super().__init__()
         engine_for(engine, "cpu")
+        check_place(device, dtype)
         self.inputs, self.outputs = whole("inputs", inputs), whole("outputs", outputs)
         self.window, self.kernel_count = whole("window", window), whole("kernel_count", kernel_count)
         self.kernel = choose("kernel", kernel, *get_args(Kernel))
@@ -98,15 +88,15 @@ class FeedforwardDelays(Layer):
         self.rounding = choose("rounding", rounding, *get_args(Rounding))
         self.left_padding = whole("left_padding", window - 1 if left_padding is None else left_padding, 0)
         self.right_padding = whole("right_padding", right_padding, 0)
-        self.learn, self.engine, self.batch_first = learn, engine, bool(batch_first)
+        self.learn, self.engine, self.batch_first = flag("learn", learn), engine, flag("batch_first", batch_first)
         rows = 1 if delays == "axonal" else outputs
         columns = 1 if delays == "dendritic" else inputs
         exact = None if dtype is None else exact_dtype(dtype)
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel_count, device=device, dtype=dtype))
         position = torch.empty(kernel_count, rows, columns, device=device, dtype=exact)
         self.position = nn.Parameter(position, requires_grad=learn)
-        self.register_buffer("spread", torch.tensor(at_least("spread", spread), device=device, dtype=exact))
-        self.bias = nn.Parameter(torch.empty(outputs, device=device, dtype=dtype)) if bias else None
+        self.register_buffer("spread", torch.tensor(number("spread", spread, at_least=0), device=device, dtype=exact))
+        self.bias = nn.Parameter(torch.empty(outputs, device=device, dtype=dtype)) if flag("bias", bias) else None
         self._watch = FiniteWatch()
         self.reset_parameters()
 
@@ -168,27 +158,24 @@ class FeedforwardDelays(Layer):
                 sequence, or a state is used with padding other than (K - 1, 0).
             NotFiniteError: If the positions hold NaN or infinity (on a GPU possibly on a later call).
         """
-        if inputs.dim() != 3 or inputs.shape[-1] != self.inputs:
-            shape = "(B, T, {})" if self.batch_first else "(T, B, {})"
-            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this layer takes {shape.format(self.inputs)}")
-        if state is not None or return_state:
-            self._check_streams()
-        self._watch.check(
-            self.position, "position holds NaN or infinity: training diverged; lower the delay learning rate"
-        )
+        check_input("inputs", inputs, "B, T" if self.batch_first else "T, B", self.inputs)
+        if (state is not None or return_state) and (self.left_padding, self.right_padding) != (self.window - 1, 0):
+            padding = f"left_padding = {self.left_padding}, right_padding = {self.right_padding}"
+            raise ValueError(f"{padding}: a state needs window - 1 = {self.window - 1} and 0, else future inputs")
+        self._watch.check(self.position, "position holds NaN or infinity: lower the delay learning rate")
         dtype = inputs.dtype if inputs.is_floating_point() else self.weight.dtype
         device = inputs.device.type
         autocast = autocasts(device) and dtype != torch.float64  # which torch's autocast leaves alone
         result = torch.get_autocast_dtype(device) if autocast else dtype
         with plain_arithmetic(device):
             x = (inputs.transpose(0, 1) if self.batch_first else inputs).to(exact_dtype(dtype))
-            own = lengths_of(lengths, x)
+            own = ends_of(lengths, x)
             if own is not None:
-                x = torch.where(self._before(own, x.shape[0]), x, 0)
+                x = torch.where(before(own, x.shape[0]), x, 0)
             past = x.new_zeros(self.left_padding, *x.shape[1:]) if state is None else self._checked_state(state, x)
             out = self._convolve(x, past if state is not None else None)
             if own is not None:
-                out = torch.where(self._before(own + out.shape[0] - x.shape[0], out.shape[0]), out, 0)
+                out = torch.where(before(own + out.shape[0] - x.shape[0], out.shape[0]), out, 0)
         out = (out.transpose(0, 1) if self.batch_first else out).to(result)
         if not return_state:
             return out
@@ -200,16 +187,10 @@ class FeedforwardDelays(Layer):
 
     def step(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run one time step: inputs (B, inputs), state from the last step (None is silence) -> outputs, next state."""
-        if inputs.dim() != 2:
-            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; one step is (B, {self.inputs})")
+        check_input("inputs", inputs, "B", self.inputs)
         time = 1 if self.batch_first else 0
         out = self(inputs.unsqueeze(time), state, return_state=True)
         return out.outputs.squeeze(time), out.state
-
-    @staticmethod
-    def _before(lengths: Tensor, steps: int) -> Tensor:
-        """Return a mask (T, B, 1) of the steps before each sample's end."""
-        return (torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths).unsqueeze(-1)
 
     def _convolve(self, x: Tensor, past: Tensor | None) -> Tensor:
         """Return the output for x (T, B, inputs) after the inputs `past` (None: silence), in x's dtype."""
@@ -229,11 +210,6 @@ class FeedforwardDelays(Layer):
         padded, kernel = F.pad(x, (0, 0, 0, 0, left, self.right_padding)), self.dense_kernel().to(x.dtype)
         out = engine.convolution(padded, kernel, bias)
         return F.conv1d(padded.permute(1, 2, 0), kernel, bias).permute(2, 0, 1) if out is None else out
-
-    def _check_streams(self) -> None:
-        if self.left_padding != self.window - 1 or self.right_padding != 0:
-            padding = f"left_padding = {self.left_padding}, right_padding = {self.right_padding}"
-            raise ValueError(f"{padding}: a state needs window - 1 = {self.window - 1} and 0, else future inputs")
 
     def _checked_state(self, state: Tensor, x: Tensor) -> Tensor:
         if not isinstance(state, Tensor):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from delrec.neurons import LIF, Neuron
+from delrec.neurons import LIF, Neuron, States
 from delrec.rules import RuleError, Rules
 from delrec.surrogates import Triangle
 
@@ -63,7 +63,7 @@ class ForeignNeuron(Neuron):
         if any("Recurrent" in c.__name__ for c in type(cell).__mro__) or hasattr(cell, "recurrent_weights"):
             raise _refused(cell, _RECURRENT, "LIFCell")
 
-    def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
+    def start_states(self, like: Tensor) -> States:
         """Return the initial state, each (B, N), or () if the cell creates it in its first step."""
         make = getattr(self.cell, "initial_state", None)
         if make is None:
@@ -71,9 +71,7 @@ class ForeignNeuron(Neuron):
         # norse's initial state requires a gradient
         return tuple(s.detach() for s in self._flat(make(like), like))
 
-    def step(
-        self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
         """Take one step of the cell."""
         if state and self._structure is None:  # the state comes from another process: a step shows its structure
             with torch.no_grad():
@@ -88,7 +86,7 @@ class ForeignNeuron(Neuron):
             raise ValueError(f"{self._name()} returned spikes {tuple(spike.shape)} for currents {tuple(current.shape)}")
         return spike.to(current.dtype), self._flat(after, current)
 
-    def membrane(self, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]) -> Tensor:
+    def membrane(self, state: States, coefficients: States) -> Tensor:
         """Return the state that is the membrane, as the cell returns it."""
         if not state:
             raise ValueError(f"{self._name()} has no state: ask for no membrane, and give no lengths")
@@ -105,7 +103,7 @@ class ForeignNeuron(Neuron):
         """Raise RuleError: foreign neurons are not compiled."""
         raise RuleError("it is not a delrec.Neuron")
 
-    def _flat(self, state: Any, like: Tensor) -> tuple[Tensor, ...]:
+    def _flat(self, state: Any, like: Tensor) -> States:
         leaves, self.__dict__["_structure"] = pytree.tree_flatten(state)  # not a setting
         for leaf in leaves:
             if not (isinstance(leaf, Tensor) and _broadcasts(leaf.shape, like.shape)):
@@ -133,13 +131,11 @@ class SnntorchNeuron(ForeignNeuron):
         if getattr(cell, "init_hidden", False):
             raise _refused(cell, "keeps its own state (init_hidden=True)", "init_hidden=False")
 
-    def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
+    def start_states(self, like: Tensor) -> States:
         """Return zeros, as snntorch starts."""
         return tuple(torch.zeros_like(like) for _ in self._names)
 
-    def step(
-        self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
         """Take one step and restore the neuron's buffers."""
         held = dict(self.cell._buffers)
         try:
@@ -161,14 +157,12 @@ class SpikingjellyNeuron(ForeignNeuron):
             raise _refused(cell, f"runs in step_mode={cell.step_mode!r}", "step_mode='s'")
         self._names = list(rest)
 
-    def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
+    def start_states(self, like: Tensor) -> States:
         """Return the memories after a reset."""
         rest = [self.cell._memories_rv[n] for n in self._names]
         return tuple((r.to(like) if isinstance(r, Tensor) else like.new_full((), r)).expand_as(like) for r in rest)
 
-    def step(
-        self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
         """Take one step with the given memories and restore the neuron's own."""
         memories = self.cell._memories
         held = dict(memories)

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from delrec.checks import Lengths, before, check_input, check_place, ends_of, flag, whole
 from delrec.engines import engine_for, map_engine
-from delrec.layer import Lengths, autocasts, lengths_of
+from delrec.layer import autocasts
 
 
 class SpikeLinear(nn.Linear):
@@ -25,17 +26,14 @@ class SpikeLinear(nn.Linear):
         self, inputs: int, outputs: int, bias: bool = True, engine: str = "auto",
         device: torch.device | str | None = None, dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(inputs, outputs, bias=bias, device=device, dtype=dtype)
         engine_for(engine, "cpu")
+        check_place(device, dtype)
+        super().__init__(whole("inputs", inputs), whole("outputs", outputs), flag("bias", bias), device, dtype)
         self.engine = engine
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return x W^T + b.
-
-        Raises ValueError if the last axis has another size than the weight's inputs.
-        """
-        if inputs.shape[-1:] != (self.in_features,):  # a kernel would read beyond the input
-            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this layer takes (..., {self.in_features})")
+        """Return x W^T + b. Raises ValueError if the last axis has another size than the weight's inputs."""
+        check_input("inputs", inputs, "...", self.in_features)  # a kernel would read beyond another one
         x = inputs if inputs.is_floating_point() else inputs.to(self.weight.dtype)
         plain = autocasts(x.device.type) or x.dtype != self.weight.dtype
         out = None if plain else map_engine(self.engine, x).linear(x, self.weight, self.bias)
@@ -60,8 +58,9 @@ class BatchNorm(nn.BatchNorm1d):
         self, size: int, *, momentum: float = 0.1, batch_first: bool = False, device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(size, momentum=momentum, device=device, dtype=dtype)
-        self.batch_first = bool(batch_first)
+        check_place(device, dtype)
+        super().__init__(whole("size", size), momentum=momentum, device=device, dtype=dtype)
+        self.batch_first = flag("batch_first", batch_first)
 
     def forward(self, inputs: Tensor, lengths: Lengths | None = None) -> Tensor:
         """Normalise a sequence (T, B, N), or one step (B, N).
@@ -69,12 +68,13 @@ class BatchNorm(nn.BatchNorm1d):
         lengths: (B,) steps of each sample, or None for all. In training, mean and variance are taken over each sample's
         own steps, and what comes after them is 0. Raises ValueError for lengths beyond the sequence.
         """
+        check_input("inputs", inputs, "...", self.num_features)
         flat = inputs.flatten(0, -2)
         if lengths is None or not self.training:
             return super().forward(flat).view_as(inputs)
         sequence = inputs.transpose(0, 1) if self.batch_first else inputs
-        ends = lengths_of(lengths, sequence)
+        ends = ends_of(lengths, sequence)
         assert ends is not None
-        inside = torch.arange(len(sequence), device=inputs.device).unsqueeze(-1) < ends
-        own = (inside.t() if self.batch_first else inside).flatten()
+        inside = before(ends, len(sequence))
+        own = (inside.transpose(0, 1) if self.batch_first else inside).flatten()
         return torch.zeros_like(flat).index_put((own,), super().forward(flat[own])).view_as(inputs)

@@ -19,7 +19,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from delrec.layer import at_least, choose, keeping_exact
+from delrec.checks import choose, flag, number
+from delrec.layer import keeping_exact
 from delrec.rules import RuleError, Rules, trace
 from delrec.surrogates import Surrogate, Triangle
 
@@ -72,7 +73,7 @@ class Neuron(nn.Module):
         self.surrogate = surrogate if surrogate is not None else Triangle(1.0)
         if not isinstance(self.surrogate, Surrogate):
             raise TypeError(f"surrogate = {surrogate!r}: give a Surrogate, such as ATan(), or make_surrogate('atan')")
-        self.detach_reset = bool(detach_reset)
+        self.detach_reset = flag("detach_reset", detach_reset)
         self.size: int | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -237,14 +238,12 @@ class LIF(Neuron):
         learn_tau: Literal["no", "shared", "neuron"] = "no",
     ) -> None:  # fmt: skip
         super().__init__(surrogate, detach_reset)
-        self.tau, self.threshold = at_least("tau", tau, 1), at_least("threshold", threshold, -math.inf)
+        self.tau, self.threshold = number("tau", tau, at_least=1), number("threshold", threshold)
         self.reset = choose("reset", reset, "soft", "hard")
         self.learn_tau = choose("learn_tau", learn_tau, "no", "shared", "neuron")
-        self.v_reset = float(v_reset)
+        self.v_reset = number("v_reset", v_reset, below=self.threshold)
         if learn_tau != "no" and tau == 1:
             raise ValueError("tau = 1 cannot be learned: tau = 1 + exp(w) starts above 1")
-        if not (math.isfinite(v_reset) and v_reset < threshold):
-            raise ValueError(f"v_reset = {v_reset!r}: must be finite and below the threshold {threshold!r}")
         if reset == "soft" and v_reset != 0:
             raise ValueError(f"v_reset = {v_reset!r} has no meaning with reset='soft'; use reset='hard'")
         self.log_tau: nn.Parameter | None = None

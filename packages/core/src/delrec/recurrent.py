@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from delrec import delays as _delays
+from delrec.checks import choose, flag, number, readable, whole
 from delrec.delays import DelayInit
 from delrec.engines import State
-from delrec.layer import at_least, choose, exact_dtype, number, readable
+from delrec.layer import exact_dtype, scalar
 from delrec.neurons import Neuron
 from delrec.spiking import SpikingLayer
 
@@ -97,18 +98,16 @@ class RecurrentDelays(SpikingLayer):
         self.delay_kind = choose("delays", delays, *get_args(DelayKind))
         self.dropout_mask = choose("dropout_mask", dropout_mask, "sequence", "step")
         self.rounding = choose("rounding", rounding, *get_args(Rounding))
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout = {dropout!r}: a probability in [0, 1)")
-        if learn_spread and delays == "none":
+        if flag("learn_spread", learn_spread) and delays == "none":
             raise ValueError("learn_spread = True has no meaning with delays='none'")
-        if max_delay is not None and not (isinstance(max_delay, int) and 0 <= max_delay <= _LONGEST):
-            raise ValueError(f"max_delay = {max_delay!r}: whole steps, at least 0 and at most {_LONGEST}, or None")
         if delay_init is not None and not isinstance(delay_init, DelayInit):
             raise TypeError(f"delay_init = {delay_init!r}: give a DelayInit, such as DelayInit('uniform')")
-        self.learn = learn and delays != "none"
-        self.dropout = float(dropout)
+        self.learn = flag("learn", learn) and delays != "none"
+        self.dropout = number("dropout", dropout, at_least=0, below=1)
+        if max_delay is not None:
+            max_delay = whole("max_delay", max_delay, 0, at_most=_LONGEST)
         self.max_delay = 0 if delays == "none" else max_delay
-        self.self_connections = bool(self_connections)
+        self.self_connections = flag("self_connections", self_connections)
         exact = None if dtype is None else exact_dtype(dtype)
         self.weight = nn.Parameter(self.make_weight().to(device, dtype))
         if delays == "none":
@@ -119,7 +118,7 @@ class RecurrentDelays(SpikingLayer):
             start = start if self.learn else _delays.round_delays(start)
             self.delay = nn.Parameter(start.to(device, exact), requires_grad=self.learn)
         self.spread = nn.Parameter(torch.zeros(size, device=device, dtype=exact)) if learn_spread else None
-        self.register_buffer("sigma", torch.tensor(at_least("sigma", sigma), device=device, dtype=exact))
+        self.register_buffer("sigma", torch.tensor(number("sigma", sigma, at_least=0), device=device, dtype=exact))
 
     def make_weight(self) -> Tensor:
         """Return the initial weight, (N, N), orthogonal."""
@@ -195,10 +194,8 @@ class RecurrentDelays(SpikingLayer):
             raise ValueError(f"current is on {current.device} and the layer on {self.weight.device}: move one of them")
         for name, values in (("delay", self.delay), ("spread", self.spread)):
             if values is not None:
-                self._watch.check(
-                    values, f"{name} holds NaN or infinity: training diverged; lower the delay learning rate"
-                )
-        limit, sigma = None, number(self.sigma)
+                self._watch.check(values, f"{name} holds NaN or infinity: lower the delay learning rate")
+        limit, sigma = None, scalar(self.sigma)
         if sigma is not None:
             if not 0 <= sigma < math.inf:
                 raise ValueError(f"sigma = {sigma!r}: the spread is in steps, finite and at least 0")

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, fx
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
 
 if TYPE_CHECKING:
     from delrec.neurons import Neuron
@@ -200,10 +201,8 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
         kept = (*kept, *inputs["current"])
     held = (*kept, *coefficients, *gradients)
     own_read, wanted_read = (any(o in ordered(of, held) for o in old) for of in (own, wanted))
-    everything = [
-        v for o in outputs.values() for v in (*o, *(a for n in ordered(o) if n.op != "input" for a in n.args))
-    ]
-    numbers = dict.fromkeys(v for v in everything if isinstance(v, float) and v not in (0, 1, -1))
+    values = [v for o in outputs.values() for v in (*o, *(a for n in ordered(o) if n.op != "input" for a in n.args))]
+    numbers = dict.fromkeys(v for v in values if isinstance(v, float) and v not in (0, 1, -1))
     return Rules(len(old), len(coefficients), kept, inputs, outputs, own_read, wanted_read, tuple(numbers))
 
 
@@ -244,11 +243,9 @@ class _Reader:
             elif node.op == "get_attr":
                 values[node] = getattr(graph, node.target)
             elif node.op == "output":
-                self.outputs = [self.number(values.get(o, o)) for o in torch.utils._pytree.tree_leaves(node.args)]
+                self.outputs = [self.number(values.get(o, o)) for o in pytree.tree_leaves(node.args)]
             else:
-                args = torch.utils._pytree.tree_map(
-                    lambda a: values.get(a, a) if isinstance(a, fx.Node) else a, node.args
-                )
+                args = pytree.tree_map(lambda a: values.get(a, a) if isinstance(a, fx.Node) else a, node.args)
                 values[node] = self.read(node, args)
 
     def make(self, op: str, *args: Any) -> Node:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from delrec.checks import FiniteWatch, Lengths, check_input, check_place, ends_of, flag, whole
 from delrec.engines import Output, Request, State, check_state, engine_for, rest_state, run, transforming
 from delrec.foreign import as_neuron
-from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable, whole
+from delrec.layer import Layer, exact_dtype, plain_arithmetic, trainable
 from delrec.neurons import Neuron
 
 
@@ -49,13 +50,14 @@ class SpikingLayer(Layer):
     ) -> None:  # fmt: skip
         super().__init__()
         engine_for(engine, "cpu")
+        check_place(device, dtype)
         self.size = whole("size", size)
         self.neuron = as_neuron(neuron).attach(size)
         if device is not None or dtype is not None:
             self.neuron.to(device=device, dtype=None if dtype is None else exact_dtype(dtype))
         self.engine = engine
         self.engine_used: str | None = None
-        self.batch_first = bool(batch_first)
+        self.batch_first = flag("batch_first", batch_first)
         self.segment = None if segment is None else whole("segment", segment)
         self._watch = FiniteWatch()
 
@@ -81,7 +83,11 @@ class SpikingLayer(Layer):
             TypeError: If `state` is not a `State`.
             NotFiniteError: If there is NaN or infinity (on a GPU possibly raised by a later call).
         """
-        self._check_input(current)
+        check_input("current", current, "B, T" if self.batch_first else "T, B", self.size)
+        if not current.is_floating_point():
+            raise ValueError(f"current of dtype {current.dtype}: give a floating-point tensor")
+        if transforming():
+            raise NotImplementedError(f"{type(self).__name__} does not support torch.func: use torch.autograd.grad")
         with plain_arithmetic(current.device.type):
             sequence = current.transpose(0, 1) if self.batch_first else current
             if current.dtype not in (torch.float32, torch.float64):
@@ -97,7 +103,7 @@ class SpikingLayer(Layer):
                 segment = None if at_once or sequence.shape[0] <= segment else segment
             # segments pass the history on
             keep = self._history(parts, sequence, state) if return_state or segment is not None else 1
-            ends = None if lengths is None else lengths_of(lengths, sequence)
+            ends = None if lengths is None else ends_of(lengths, sequence)
             request = Request(
                 sequence, self.neuron, **parts, state=state, lengths=ends, trace=return_membrane, keep=keep
             )
@@ -105,9 +111,7 @@ class SpikingLayer(Layer):
             out = run(engine, request) if segment is None else scan_in_segments(engine, request, segment)
             self.engine_used = out.engine
             for values in out.final.states:
-                self._watch.check(
-                    values, "the state of the neurons is NaN or infinite after the last step: training diverged"
-                )
+                self._watch.check(values, "the state of the neurons is NaN or infinite: training diverged")
             membrane = None
             if return_membrane:
                 membrane = self.neuron.membrane(out.states, self.neuron.coefficients_like(sequence))
@@ -124,8 +128,7 @@ class SpikingLayer(Layer):
         for current in stream:
             spikes, state = layer.step(current, state)
         """
-        if current.dim() != 2:
-            raise ValueError(f"current has shape {tuple(current.shape)}; one step is (B, N) with N = {self.size}")
+        check_input("current", current, "B", self.size)
         time = 1 if self.batch_first else 0
         out = self(current.unsqueeze(time), state, return_state=True)
         return out.spikes.squeeze(time), out.state
@@ -137,17 +140,6 @@ class SpikingLayer(Layer):
     def _connections(self, current: Tensor) -> dict[str, Any]:
         """Return the fields of a `Request` for the recurrent connections."""
         return {}
-
-    def _check_input(self, current: Tensor) -> None:
-        if not isinstance(current, Tensor):
-            raise TypeError(f"current is a {type(current).__name__}: give a tensor")
-        if current.dim() != 3 or current.shape[-1] != self.size:
-            shape = "(B, T, N)" if self.batch_first else "(T, B, N)"
-            raise ValueError(f"current has shape {tuple(current.shape)}; this layer takes {shape} with N = {self.size}")
-        if not current.is_floating_point():
-            raise ValueError(f"current has dtype {current.dtype}; give a floating-point tensor")
-        if transforming():
-            raise NotImplementedError(f"{type(self).__name__} does not support torch.func: use torch.autograd.grad")
 
     def clamp_(self) -> None:
         """Clamp the neuron's parameters to their range, after an optimiser step."""

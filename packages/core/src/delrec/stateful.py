@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from delrec.checks import flag
 from delrec.engines import State
 from delrec.feedforward import FeedforwardDelays
 from delrec.spiking import SpikingLayer
@@ -31,7 +32,7 @@ class Stateful(nn.Module):
     def __init__(self, module: nn.Module, *, detach: bool = True) -> None:
         super().__init__()
         self.module = module
-        self.detach = bool(detach)
+        self.detach = flag("detach", detach)
         self.states: dict[str, State | Tensor] = {}
         if any(isinstance(part, Stateful) for part in module.modules()):
             raise ValueError("the module already contains a Stateful: wrap only the outermost module")
@@ -46,9 +47,7 @@ class Stateful(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module, continuing from the last call."""
         if torch._C._current_graph_task_id() != -1:
-            raise RuntimeError(
-                "Stateful cannot run during the backward pass (checkpointing): pass the state explicitly"
-            )
+            raise RuntimeError("Stateful cannot run in the backward pass (checkpointing): pass the state explicitly")
         after: dict[str, State | Tensor] = {}
         with ExitStack() as stack:
             for name, layer in self._layers().items():

@@ -7,12 +7,13 @@ training replaces it by a bounded bump around u = 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+
+from delrec.checks import choose, number
 
 
 class _Spike(torch.autograd.Function):
@@ -48,8 +49,7 @@ class Surrogate:
         if type(self).derivative is Surrogate.derivative:
             raise NotImplementedError(f"{type(self).__name__} must define derivative(self, u)")
         for field, value in vars(self).items():
-            if field not in self.signed and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{field} = {value!r}: a surrogate needs a finite value above 0")
+            number(field, value, **({} if field in self.signed else {"above": 0}))
 
     def derivative(self, u: Tensor) -> Tensor:
         """Return dS/du at the drive u (any shape), elementwise."""
@@ -149,9 +149,7 @@ class MultiGaussian(Surrogate):
         return self.scale / math.sqrt(2 * math.pi) * ((1 + self.h) * middle - self.h * (left + right) / wide)
 
 
-_SURROGATES: dict[str, Callable[..., Surrogate]] = {
-    cls.name: cls for cls in (Triangle, ATan, FastSigmoid, Boxcar, Slayer, MultiGaussian)
-}
+_SURROGATES: dict[str, Any] = {cls.name: cls for cls in (Triangle, ATan, FastSigmoid, Boxcar, Slayer, MultiGaussian)}
 
 
 def make_surrogate(name: str, *params: float) -> Surrogate:
@@ -159,6 +157,5 @@ def make_surrogate(name: str, *params: float) -> Surrogate:
 
     Raises ValueError for a name that is none of triangle, atan, fast-sigmoid, boxcar, slayer, multi-gaussian.
     """
-    if name not in _SURROGATES:
-        raise ValueError(f"surrogate = {name!r} is unknown; choose one of {', '.join(_SURROGATES)}")
-    return _SURROGATES[name](*params)
+    surrogate: Surrogate = _SURROGATES[choose("surrogate", name, *_SURROGATES)](*params)
+    return surrogate

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from delrec.checks import number, whole
 from delrec.feedforward import FeedforwardDelays
-from delrec.layer import Layer, at_least, deployed, whole
+from delrec.layer import Layer, deployed
 from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 
 GROUPS = ("weights", "norm", "delays", "neuron")
 DELAYS = ("delay", "delays", "spread")
+_NORMS = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.modules.instancenorm._InstanceNorm
 
 
 def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Parameter]]:
@@ -30,16 +32,13 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
     parts = dict(module.named_modules())
     for path, parameter in module.named_parameters():
         owner, _, name = path.rpartition(".")
+        part = parts[owner]
+        kind = "norm" if isinstance(part, _NORMS) else "weights"
+        if name in DELAYS or name in getattr(type(part), "delay_parameters", ()):
+            kind = "delays"
         if parameter.requires_grad or not trainable:
-            groups["neuron" if parts[owner] in neurons else _group_of(parts[owner], name)].append(parameter)
+            groups["neuron" if part in neurons else kind].append(parameter)
     return groups
-
-
-def _group_of(module: nn.Module, name: str) -> str:
-    if name in DELAYS or name in getattr(type(module), "delay_parameters", ()):
-        return "delays"
-    norm = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.modules.instancenorm._InstanceNorm
-    return "norm" if isinstance(module, norm) else "weights"
 
 
 def parameter_groups(
@@ -60,7 +59,7 @@ def parameter_groups(
     """
     for field, value in (("lr", lr), ("delay_lr", delay_lr), ("neuron_lr", neuron_lr), ("weight_decay", weight_decay)):
         if value is not None:
-            at_least(field, value)
+            number(field, value, at_least=0)
     rates = {"delays": delay_lr, "neuron": neuron_lr}
     groups = []
     for name, parameters in grouped(module, trainable=True).items():
@@ -85,9 +84,8 @@ class SigmaSchedule:
     """
 
     def __init__(self, initial: float = 0.0, decay: float = 0.95, epochs: int | None = None) -> None:
-        if not 0 < decay <= 1:
-            raise ValueError(f"sigma decay = {decay!r}: must lie in (0, 1]; 1 holds sigma constant")
-        self.initial, self.decay = at_least("sigma", initial), float(decay)
+        self.initial = number("sigma", initial, at_least=0)
+        self.decay = number("sigma decay", decay, above=0, at_most=1)
         self.epochs = None if epochs is None else whole("epochs", epochs)
         self.epoch = 0
 
@@ -209,11 +207,8 @@ class Trainable(nn.Module):
 
     def delays(self) -> dict[str, Tensor]:
         """Return the delays in use, in steps, by layer name."""
-        found: dict[str, Tensor] = {}
-        for name, module in self.named_modules():
-            if isinstance(module, FeedforwardDelays | RecurrentDelays) and module.delay_kind != "none":
-                found[name] = module.delays().clone()
-        return found
+        layers = ((n, m) for n, m in self.named_modules() if isinstance(m, FeedforwardDelays | RecurrentDelays))
+        return {name: layer.delays().clone() for name, layer in layers if layer.delay_kind != "none"}
 
     def engines(self) -> str:
         """Return the engines that ran in the last forward, joined by '+'; 'torch' if none did."""

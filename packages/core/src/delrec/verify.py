@@ -71,14 +71,6 @@ def _compare(name: str, found: Any, golden: NDArray, tolerance: float) -> Compar
     return Comparison(name, float(np.abs(mine - want).max(initial=0.0)) / scale, tolerance)
 
 
-def _read(path: Path) -> dict[str, NDArray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise GoldenError(f"cannot be read as a golden .npz file ({error})") from error
-
-
 def _require(arrays: Arrays, keys: Sequence[str]) -> None:
     missing = [key for key in keys if key not in arrays]
     # the published Triangle rounds its gradients to float32 (`_f32surr`); the exact ones are compared
@@ -180,7 +172,11 @@ def check_file(path: Path, engine: str = "auto", dtype: str = "float64", device:
     check = {"delrec": _check_layer, "dcls1d": _check_conv}.get(path.name.partition("_")[0])
     if check is None:
         raise GoldenError("is of neither kind: the name begins with neither delrec_ nor dcls1d_")
-    arrays = _read(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise GoldenError(f"cannot be read as a golden .npz file ({error})") from error
     try:
         return check(arrays, engine, dtype, device)
     except EngineError:

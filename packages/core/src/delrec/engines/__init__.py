@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from delrec.layer import readable
+from delrec.checks import before, readable, warn
 from delrec.neurons import Neuron
 
 
@@ -155,7 +154,7 @@ def engine_for(name: str, device: str) -> tuple[Engine, bool]:
     named = name != "auto"
     if not named:
         name = _AUTO.get(device, "reference")
-    if name not in ENGINES:
+    if not isinstance(name, str) or name not in ENGINES:
         raise ValueError(f"{source} = {name!r} is unknown; choose 'auto' or one of {', '.join(ENGINES)}")
     for needed in (name, "reference"):  # not while a graph is traced: every layer asks for its engine when it is made
         if needed not in loaded:
@@ -292,7 +291,7 @@ def _with_lengths(name: str, request: Request) -> Output:
     lengths = request.lengths
     assert lengths is not None
     steps = request.current.shape[0]
-    alive = (torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths).unsqueeze(-1)  # (T, B, 1)
+    alive = before(lengths, steps)
     current = torch.where(alive, request.current, 0)
     start = rest_state(request.neuron, current) if request.state is None else request.state
     out = run(name, request._replace(current=current, state=start, lengths=None, trace=True))
@@ -323,5 +322,5 @@ def _give_way(engine: Engine, named: bool, reason: str) -> Engine:
     message = f"the reference engine runs instead of the {engine.name} engine: it {reason}"
     if message not in _warned:
         _warned.add(message)
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
+        warn(message)
     return loaded["reference"]

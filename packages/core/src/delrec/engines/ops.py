@@ -4,20 +4,22 @@ A neuron is passed as its handle (`delrec.neurons.neuron_of`), because a graph c
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from delrec.checks import readable
 from delrec.delays import kernel_length, window_taps
 from delrec.engines import Engine, Output, Request, State, check_history
-from delrec.layer import readable
 from delrec.neurons import Neuron, neuron_of
 
 # the scan reads values on the host, so mode="reduce-overhead" must leave it out of its CUDA graphs; torch 2.5 lacks it
 _UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
 _TAGS: dict[str, Any] = {} if _UNSAFE is None else {"tags": (_UNSAFE,)}
 _engines: dict[str, Any] = {}
+Function = Callable[..., Any]
 
 
 class Operator:
@@ -37,27 +39,21 @@ class Operator:
     """
 
     def __init__(
-        self, name: str, forward: Callable[..., Any], shapes: Callable[..., Any], backward: Callable[..., Any], *,
-        given: int = 1, stand_in: Callable[..., Tensor] | None = None, holds: Callable[..., Any] | None = None,
-        traced: Callable[..., Any] | None = None, schema: str | None = None, **options: Any,
+        self, name: str, forward: Function, shapes: Function, backward: Function, *, given: int = 1,
+        stand_in: Function | None = None, holds: Function | None = None, traced: Function | None = None,
+        schema: str | None = None, **options: Any,
     ) -> None:  # fmt: skip
         schema = schema or torch.library.infer_schema(forward, mutates_args=())
         arguments = schema[1 : schema.index(") -> ")]
         self.engine, self.count, self.given = name.partition("_")[0], arguments.count("Tensor"), given
         self.forward, self.backward, self.stand_in, self.holds = forward, backward, stand_in, holds
-        defined = torch.library.custom_op(
-            f"delrec::{name}", traced or forward, mutates_args=(), schema=schema, **options
-        )
-        defined.register_fake(shapes)
-        back = torch.library.custom_op(
-            f"delrec::{name}_backward",
-            self._own_gradients,
-            mutates_args=(),
-            schema=f"({arguments}, Tensor[] kept, Tensor?[] grads, bool[] needs) -> Tensor[]",
-            **options,
-        )
+        define: Any = partial(torch.library.custom_op, mutates_args=(), **options)
+        ahead = define(f"delrec::{name}", traced or forward, schema=schema)
+        ahead.register_fake(shapes)
+        of_back = f"({arguments}, Tensor[] kept, Tensor?[] grads, bool[] needs) -> Tensor[]"
+        back = define(f"delrec::{name}_backward", self._own_gradients, schema=of_back)
         back.register_fake(self._gradient_shapes)
-        defined.register_autograd(self._gradient, setup_context=self._setup)
+        ahead.register_autograd(self._gradient, setup_context=self._setup)
         self.operator, self.operator_back = (getattr(torch.ops.delrec, n) for n in (name, f"{name}_backward"))
 
         def recorded(ctx: Any, *args: Any) -> Any:  # with a setup_context torch asks for the signature every time
@@ -67,13 +63,13 @@ class Operator:
 
         parts = {"forward": staticmethod(recorded), "backward": staticmethod(self._gradient)}
         function: Any = type(name, (torch.autograd.Function,), parts)
-        self.recorded: Callable[..., Any] = function.apply
+        self.recorded: Function = function.apply
 
     def __call__(self, *args: Any) -> Any:
         """Return the result for these arguments, the first of them a tensor."""
         return self.way(args)[0](*args)
 
-    def way(self, args: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
+    def way(self, args: tuple[Any, ...]) -> tuple[Function, bool]:
         """Return the function to call, and whether autograd records it."""
         recorded = False
         if torch.is_grad_enabled():
@@ -148,9 +144,7 @@ _SCHEMA = (
 )
 
 
-def scan_operator(
-    engine: str, forward: Callable[..., Any], backward: Callable[..., Any], room: Callable[..., Any]
-) -> Operator:
+def scan_operator(engine: str, forward: Function, backward: Function, room: Function) -> Operator:
     """Return the scan of an engine, made of its two passes.
 
     forward(*inputs, handle, limit, cut, keep, trace) -> spikes (T, B, N); final states (states, B, N); trace (states,
@@ -188,16 +182,14 @@ def scan_operator(
     )  # fmt: skip
 
 
-def delayed_operator(engine: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Operator:
+def delayed_operator(engine: str, forward: Function, backward: Function) -> Operator:
     """Return the map of `FeedforwardDelays`, version v1 with one element, as an operator.
 
     forward(inputs (T, B, N_in), factor (N_out, N_in, 2), place (N_out, N_in), bias, window, left, right) ->
     (T + left + right - window + 1, B, N_out); see `delays.window_taps`.
     """
 
-    def shapes(
-        inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
-    ) -> Tensor:
+    def shapes(inputs: Tensor, factor: Tensor, place: Tensor, bias: Any, window: int, left: int, right: int) -> Tensor:
         return inputs.new_empty(inputs.shape[0] + left + right - window + 1, inputs.shape[1], factor.shape[0])
 
     return Operator(f"{engine}_delayed_linear", forward, shapes, backward)

@@ -7,9 +7,9 @@ synaptic ones.
 import torch
 from torch import Tensor
 
+from delrec.checks import readable
 from delrec.delays import kernel_length, triangle_kernel
 from delrec.engines import Engine, Output, Request, State, check_history, rest_state
-from delrec.layer import readable
 
 
 class Reference(Engine):

@@ -14,17 +14,16 @@ from typing import Any
 
 import torch
 
+from delrec.checks import whole
+
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None  # (process, threads, pool)
 _chosen: int | None = None
-_SMALLEST_NORMAL = sys.float_info.min
 
 
 def use_threads(count: int | None) -> None:
     """Let kernels use `count` threads; None follows `torch.set_num_threads` again."""
     global _chosen
-    if count is not None and count < 1:
-        raise ValueError(f"count is {count}; it must be at least 1, or None for as many threads as torch has")
-    _chosen = count
+    _chosen = None if count is None else whole("count", count)
 
 
 def parallel(task: Callable[..., None], count: int, *args: Any) -> None:
@@ -36,8 +35,6 @@ def parallel(task: Callable[..., None], count: int, *args: Any) -> None:
             task(j, *args)
         return
     if _pool is None or _pool[:2] != (os.getpid(), threads):
-        if _pool is not None and _pool[0] == os.getpid():
-            _pool[2].shutdown(wait=False)
         _pool = (os.getpid(), threads, ThreadPoolExecutor(threads, "delrec-cpu"))
     flush = flushes_denormals()
 
@@ -65,7 +62,7 @@ def flush_denormals() -> Iterator[None]:
 
 def flushes_denormals() -> bool:
     """Return whether this thread treats denormal numbers as 0."""
-    return float(_SMALLEST_NORMAL) * 0.5 == 0.0
+    return sys.float_info.min * 0.5 == 0.0
 
 
 def keep_memory() -> bool:

@@ -119,7 +119,7 @@ def g_row(room):
 
 
 @compiled
-def receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
+def receive_gradient(t, shape, tables, room, bits, bits_at, sums):
     """y[lane, o] = sum_k m_o[k] gz[t+k, lane, o]; add the gradients of delay and half-width from spikes of step t."""
     now, ring, start = room.now, room.ring, room.start
     if len(ring) == 0:  # of a single step nothing returns
@@ -134,7 +134,7 @@ def receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
         first = (start[o] + now[POSITION] + tables.first[o]) * LANES
         weigh_lines(ring, first, tables.taps, o * tables.width, tables.counts[o], room.y_lanes, o * LANES)
         word = bits[bits_at + o * (shape.prefix + shape.steps) + t]
-        if wanted.taps and word != 0:
+        if shape.taps and word != 0:
             # dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1/s^2 - 2 m / s inside the triangle, its corners included
             low = masked_sum(ring, first, tables.left[o], word)
             first += tables.left[o] * LANES
@@ -164,7 +164,7 @@ def send_silence(shape, tables, room):
 
 
 @compiled
-def send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
+def send_gradient(t, shape, tables, room, bits, bits_at, sums):
     """gz[o, lane] = sum_i weight[i, o] g[i, lane], and the weight's gradient at the end of each segment."""
     now, size, row = room.now, shape.size, shape.row
     if t > -shape.past:  # otherwise nothing precedes this step
@@ -178,7 +178,7 @@ def send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
                     min(ROWS, size - o), size,
                 )  # fmt: skip
         push(shape, room)
-    if not wanted.weight:
+    if len(sums.weight) == 0:
         return
     now[LIVE] += delayed_spikes(
         t, shape, tables, bits, bits_at, room.z, now[STEPS] * LANES, SEGMENT * LANES, room.live[now[STEPS] * row :]

@@ -14,7 +14,6 @@ import pickle
 import platform
 import stat
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ import numpy as np
 from numba.core import serialize
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
+
+from delrec.checks import warn
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 # called by kernels only: an entry from Python would cost a third of the compilation
@@ -71,11 +72,9 @@ def cache_folder() -> Path | None:
         reason = str(error)
     if not reason:
         return folder
-    warnings.warn(
+    warn(
         f"compiled kernels cannot be kept in {folder or 'a cache folder'} ({reason}): every process compiles its own; "
-        "set DELREC_CACHE to a folder of your own",
-        RuntimeWarning,
-        stacklevel=2,
+        "set DELREC_CACHE to a folder of your own"
     )
     return None
 

@@ -219,11 +219,10 @@ def _with_strides(matrix: Tensor) -> tuple[Array, tuple[int, int]]:
 def pack(w, step, row, depth, size, panels):
     """Store w[n row + k step] as panels (k of _DEPTH, n of a vector) in the order in which they are read."""
     width = 64 // panels.itemsize
+    padded = (size + width - 1) // width * width
     for first in range(0, depth, _DEPTH):
         count = min(_DEPTH, depth - first)
-        pack_panels(
-            w, first * step, step, row, count, size, panels, first * ((size + width - 1) // width * width), width
-        )
+        pack_panels(w, first * step, step, row, count, size, panels, first * padded, width)
 
 
 @compiled
@@ -246,17 +245,15 @@ def pack_panels(w, w_at, step, row, count, size, panels, at, width):
 
 
 @compiled
-def block_product(
-    rows, a, a_at, a_row, a_step, a_block, b, b_at, count, size, start, start_at, start_row, c, c_at, tile
-):
-    """c[r, n] = start[r, n] + sum_{k < count} a[r, k] b[k, n]: b in panels; ROWS rows of a are a_block apart."""
+def block_product(rows, a, a_at, a_row, a_step, block, b, b_at, count, size, start, start_at, start_row, c, c_at, tile):
+    """c[r, n] = start[r, n] + sum_{k < count} a[r, k] b[k, n]: b in panels; ROWS rows of a are `block` apart."""
     width = 64 // c.itemsize
     for first in range(0, size, width):
         panel = b_at + first * count
         m = min(width, size - first)
         for r in range(0, rows, ROWS):
             n = min(ROWS, rows - r)
-            from_a = a_at + r // ROWS * a_block
+            from_a = a_at + r // ROWS * block
             begin, to = start_at + r * start_row + first, c_at + r * size + first
             before, before_at, before_row, after, after_at, after_row = start, begin, start_row, c, to, size
             if m < width:

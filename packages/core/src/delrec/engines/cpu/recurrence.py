@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,17 +20,41 @@ _DENSE_SHARE = 0.35  # share of live entries of z above which the dense product 
 _latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictionary()  # of the layer of each neuron
 
 
-# Axonal delays: sender o has counts[o] taps (a multiple of 4) from step first[o] on, at taps[o * width ..]. left,
-# middle, right: number of taps before, at and after 1 + d. slope: 1 / half-width. reach: first + counts. weight:
-# padded, by sender in the forward pass, by receiver in the backward pass. dense_above: number of live entries of z
-# above which the dense product is faster. g_delay, g_width: sums of one group, in float64.
-Taps = namedtuple("Taps", "first counts taps width left middle right slope reach weight dense_above g_delay g_width")
-# Synaptic delays: each connection reads pairs of neighbouring steps, see `Synaptic`. place, factor: (N, N, per) and
-# (N, N, per, 2), [receiver, sender] in the forward pass, transposed in the backward pass, like weight; span: (sender,
-# receiver, 4), the steps that bound the triangle's sides. All are `_blocked`, and steps are counted in elements from
-# the block's first ring. ahead: distance of the places before step 1. length: steps in a ring. direct: 1 if the pairs
-# are taps of the sequence itself. g_span, g_total: sums of one group, laid out like weight.
-Pairs = namedtuple("Pairs", "place factor per ahead length direct span weight g_span g_total")
+class Taps(NamedTuple):
+    """Axonal delays, by sender: those of sender o are taps[o * width : o * width + counts[o]]."""
+
+    first: Array  # step of the first tap
+    counts: Array  # number of taps, a multiple of 4
+    taps: Array
+    width: int  # places per sender in `taps`
+    left: Array  # number of taps before 1 + d,
+    middle: Array  # at 1 + d,
+    right: Array  # and after it
+    slope: Array  # 1 / half-width
+    reach: Array  # first + counts
+    weight: Array  # padded; by sender in the forward pass, by receiver in the backward pass
+    dense_above: float  # number of live entries of z above which the dense product is faster
+    g_delay: Array  # sums of one group, in float64
+    g_width: Array
+
+
+class Pairs(NamedTuple):
+    """Synaptic delays: each connection reads pairs of neighbouring steps, see `Synaptic`.
+
+    Arrays are `_blocked` and [receiver, sender] in the forward pass, transposed in the backward pass. Steps are counted
+    in elements from the block's first ring.
+    """
+
+    place: Array  # (N, N, per), the first step of each pair
+    factor: Array  # (N, N, per, 2)
+    per: int  # pairs of a connection
+    ahead: int  # distance of the places before step 1
+    length: int  # steps in a ring
+    direct: int  # 1 if the pairs are taps of the sequence itself
+    span: Array  # (sender, receiver, 4), the steps that bound the triangle's sides
+    weight: Array  # (N, N)
+    g_span: Array  # sums of one group, laid out like weight
+    g_total: Array
 
 
 def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:

@@ -1,7 +1,7 @@
 """The two passes of the scan on tensors; see `engines.ops.scan_operator`."""
 
 from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,9 +19,20 @@ from delrec.rules import Rules
 _ROUNDED = 4  # taps are read by as many at once
 
 
-# Sizes, and switches 0 or 1. row: size rounded up to whole vectors. keep: store planes for the backward pass. traced:
-# store the states. prefix: steps of spike bits before step 0, of which `past` hold given spikes.
-Shape = namedtuple("Shape", "steps batch size row keep traced prefix past recurrent")
+class Shape(NamedTuple):
+    """Sizes, and switches that are 0 or 1."""
+
+    steps: int
+    batch: int
+    size: int
+    row: int  # size rounded up to whole vectors
+    keep: int  # store planes for the backward pass
+    traced: int  # store the states
+    prefix: int  # steps of spike bits before step 0
+    past: int  # of these, the steps that hold given spikes
+    recurrent: int
+    taps: int = 0  # sum the gradients of delays and half-widths
+
 
 # Arrays that both passes read; all arrays here are flat. mask: (B, N) or (T, B, N), or empty; mask_step: its stride in
 # time. coef: (C, N). numbers: `rules.Rules.numbers`. start: (states, B, N).
@@ -34,11 +45,8 @@ Planes = namedtuple("Planes", "spikes states trace kept")
 # Gradients of spikes (T, B, N), final states (states, B, N) and trace (states, T, B, N), or empty.
 Incoming = namedtuple("Incoming", "spikes final trace")
 
-# The gradients to compute, 0 or 1 each.
-Wanted = namedtuple("Wanted", "weight taps coef start")
-
-# Arrays for the gradients. current: (T, B, N). weight: (row, row), [sender, receiver], and coef: (C, N), of one group
-# of tiles. start: (states, B, N). past: (past, B, N).
+# Arrays for the gradients, empty where none is wanted. current: (T, B, N). weight: (row, row), [sender, receiver], and
+# coef: (C, N), of one group of tiles. start: (states, B, N). past: (past, B, N).
 Sums = namedtuple("Sums", "current weight coef start past")
 
 
@@ -96,25 +104,25 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     groups = min(tiles, GROUPS)
     need_taps = need_delay or need_width
     heard = steps + shape.past > 1  # otherwise no spike could arrive: weights and delays have zero gradients
+    shape = shape._replace(taps=int(heard and need_taps))
     # a synaptic half-width's gradient is computed from the weight's
     sum_weight = heard and (need_weight or (need_taps and recurrence.kind == "synaptic"))
     none = arguments.start[:0]
     g_x = coef.new_empty(current.shape)
     g_wt = coef.new_zeros(groups, shape.row * shape.row if sum_weight else 0)
     g_coef = np.zeros((groups, len(coef) * size if need_coef else 0))
-    g_start = start.new_empty(start.shape)
+    g_start = start.new_empty(start.shape if need_start else 0)
     g_history = torch.zeros_like(history, memory_format=torch.contiguous_format)
     g_past = g_history[len(history) - shape.past :]
     tables, sums = recurrence.backward(weight, groups)
     words = bits.numpy().view(np.uint16)
     incoming = Incoming(*(none if g is None else flat(g) for g in grads))
-    wanted = Wanted(int(sum_weight), int(heard and need_taps), int(need_coef), int(need_start))
     planes, to = flat(kept), Sums(flat(g_x), g_wt.numpy(), g_coef, flat(g_start), flat(g_past))
 
     def run(group: int) -> None:
         own = to._replace(weight=to.weight[group], coef=to.coef[group])
         for tile in range(group, tiles, groups):
-            module.backward_tile(tile, shape, arguments, tables[group], planes, words, incoming, wanted, own)
+            module.backward_tile(tile, shape, arguments, tables[group], planes, words, incoming, own)
 
     parallel(run, groups)
     g_weight = g_delay = g_width = None

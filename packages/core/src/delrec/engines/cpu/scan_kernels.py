@@ -114,16 +114,16 @@ def forward_steps(tile, shape, given, tables, room, work, words, x, planes, bits
 
 
 @entry
-def backward_tile(tile, shape, given, tables, kept, bits, incoming, wanted, sums):
+def backward_tile(tile, shape, given, tables, kept, bits, incoming, sums):
     """Run the adjoint of `forward_tile`, step by step from the last."""
     work = np.zeros(ROWS * BLOCK, REAL)
     carry = np.zeros(STATES * LANES * shape.size, REAL)
     room = backward_room(shape, tables)
-    backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, incoming, wanted, sums)
+    backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, incoming, sums)
 
 
 @compiled
-def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, incoming, wanted, sums):
+def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, incoming, sums):
     """Run the steps of `backward_tile`; carry: gradients of the states on their way to the step before."""
     size, row = shape.size, shape.row
     first_row = tile * LANES
@@ -131,14 +131,14 @@ def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, in
     length = shape.prefix + shape.steps
     bits_at = tile * size * length + shape.prefix
     plane = shape.batch * size
-    read_old = READS_OLD or (COEFFICIENTS_READ_OLD and wanted.coef)
+    read_old = READS_OLD or (COEFFICIENTS_READ_OLD and len(sums.coef) > 0)
     ahead = 2 * plane if read_old else plane
     if len(incoming.final):
         for j in range(STATES):
             load(carry, j * LANES * size, incoming.final, j * plane + first_row * size, rows * size)
     for t in range(shape.steps - 1, -1 - shape.past, -1):
         if shape.recurrent:
-            receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums)
+            receive_gradient(t, shape, tables, room, bits, bits_at, sums)
         if t < 0:
             for b in range(rows):
                 load(sums.past, ((shape.past + t) * shape.batch + first_row + b) * size, room.y, b * row, size)
@@ -178,7 +178,7 @@ def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, in
                 for j in range(STATES):
                     store(work, G_NEW + j * BLOCK, carry, j * LANES * size + held, m)
                 store(work, CURRENT, sums.current, now, m)
-                if wanted.coef:
+                if len(sums.coef):
                     for j in range(COEFS):
                         for n in range(m):
                             to = j * size + c + n
@@ -192,7 +192,7 @@ def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, in
                     else:
                         store(work, CURRENT, room.g, to, m)
         if shape.recurrent:
-            send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums)
-    if wanted.start:
+            send_gradient(t, shape, tables, room, bits, bits_at, sums)
+    if len(sums.start):
         for j in range(STATES):
             load(sums.start, (j * shape.batch + first_row) * size, carry, j * LANES * size, rows * size)

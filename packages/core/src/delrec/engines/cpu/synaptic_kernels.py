@@ -166,14 +166,11 @@ def push(shape, tables, room, both):
 @compiled
 def read(tables, n, at, c, to, room):
     """arrived[to, lane] += sum_b weight[c + b] sum_p factor[c + b, p] . ring[b, at + place[c + b, p] .. + 1, lane]."""
+    ring, out, kept, weight = room.ring, room.arrived, room.kept, tables.weight
     if tables.per == 1:
-        read_pairs(
-            room.ring, at, tables.place, c, tables.factor, 2 * c, tables.weight, c, n, room.arrived, to, room.kept
-        )
+        read_pairs(ring, at, tables.place, c, tables.factor, 2 * c, weight, c, n, out, to, kept)
     else:
-        read_triples(
-            room.ring, at, tables.place, 3 * c, tables.factor, 6 * c, tables.weight, c, n, room.arrived, to, room.kept
-        )
+        read_triples(ring, at, tables.place, 3 * c, tables.factor, 6 * c, weight, c, n, out, to, kept)
 
 
 @compiled
@@ -193,15 +190,16 @@ def read_rings_back(t, shape, tables, room, bits, bits_at, want_delay, g_weight)
 
     g_weight[o, i] += sum_k m[k] g[t+k]; g_span += right - left side of the triangle; g_total += both sides.
     """
-    room.arrived[:] = 0
+    ring, out, kept, weight = room.ring, room.arrived, room.kept, tables.weight
+    out[:] = 0
     for b in range(0, shape.size, NEAR):
         n = min(NEAR, shape.size - b)
         at = (b * (tables.length + SLACK) + room.now[POSITION]) * LANES
         for o in range(shape.size):
-            c = b * shape.size + o * n
+            c, to = b * shape.size + o * n, o * LANES
             word = bits[bits_at + o * (shape.prefix + shape.steps) + t]
             if word == 0:
-                read(tables, n, at, c, o * LANES, room)
+                read(tables, n, at, c, to, room)
                 continue
             w = o * shape.row + b
             prefetch(g_weight, w, n)
@@ -210,19 +208,13 @@ def read_rings_back(t, shape, tables, room, bits, bits_at, want_delay, g_weight)
                 prefetch(tables.g_span, c, n)
                 prefetch(tables.g_total, c, n)
             if tables.per == 1:
-                read_pairs_keep(
-                    room.ring, at, tables.place, c, tables.factor, 2 * c, tables.weight, c, n, room.arrived, o * LANES,
-                    room.kept,
-                )  # fmt: skip
+                read_pairs_keep(ring, at, tables.place, c, tables.factor, 2 * c, weight, c, n, out, to, kept)
             else:
-                read_triples_keep(
-                    room.ring, at, tables.place, 3 * c, tables.factor, 6 * c, tables.weight, c, n, room.arrived,
-                    o * LANES, room.kept,
-                )  # fmt: skip
+                read_triples_keep(ring, at, tables.place, 3 * c, tables.factor, 6 * c, weight, c, n, out, to, kept)
             while word != 0:
                 lane = next_bit(word)
                 word &= word - np.uint16(1)
-                add_column(room.kept, lane, n, g_weight, w)
+                add_column(kept, lane, n, g_weight, w)
                 if want_delay:
                     add_sides(room.ring_once, at + lane, tables.span, 4 * c, n, tables.g_span, tables.g_total, c)
 
@@ -269,11 +261,11 @@ def g_row(room):
 
 
 @compiled
-def receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
+def receive_gradient(t, shape, tables, room, bits, bits_at, sums):
     """Read the returning gradient."""
     open_step(shape, tables, room, True)
-    if wanted.weight or wanted.taps:
-        read_rings_back(t, shape, tables, room, bits, bits_at, wanted.taps, sums.weight)
+    if len(sums.weight):
+        read_rings_back(t, shape, tables, room, bits, bits_at, shape.taps, sums.weight)
     else:
         read_rings(shape, tables, room)
     to_rows(shape.row, room.arrived, room.y)
@@ -287,7 +279,7 @@ def send_silence(shape, tables, room):
 
 
 @compiled
-def send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
+def send_gradient(t, shape, tables, room, bits, bits_at, sums):
     """Write the gradient into both rings."""
     to_lanes(shape.row, room.g, 0, room.sent)
     push(shape, tables, room, True)

@@ -23,9 +23,7 @@ COLUMNS = 32  # row lengths are padded to multiples: two vectors of float32, fou
 _I32, _I16 = ir.IntType(32), ir.IntType(16)
 
 
-def emitted(
-    arguments: str, returns: Any = types.void, width: int | None = LANES
-) -> Callable[[Callable[..., Any]], Any]:
+def emitted(arguments: str, returns: Any = types.void, width: int | None = LANES) -> Callable[[Any], Any]:
     """Turn emit(e, builder, ...), which emits code, into a function that kernels call with `arguments`.
 
     In `emit` an array and the offset after it become one pointer; adjacent arrays share an offset, 0 without one. `e`
@@ -101,9 +99,8 @@ class _Emit:
     def splat(self, scalar: Any) -> Any:
         undefined = ir.Constant(self.vector, ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
-        return self.builder.shuffle_vector(
-            first, undefined, ir.Constant(ir.VectorType(_I32, self.width), [0] * self.width)
-        )
+        zeros = ir.Constant(ir.VectorType(_I32, self.width), [0] * self.width)
+        return self.builder.shuffle_vector(first, undefined, zeros)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
@@ -122,9 +119,8 @@ class _Emit:
         return self.builder.extract_element(vector, ir.Constant(_I32, 0))
 
     def select_bits(self, bits: Any, vector: Any, other: Any = None) -> Any:
-        chosen = self.builder.bitcast(
-            self.builder.trunc(bits, ir.IntType(self.width)), ir.VectorType(ir.IntType(1), self.width)
-        )
+        bits = self.builder.trunc(bits, ir.IntType(self.width))
+        chosen = self.builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.width))
         return self.builder.select(chosen, vector, self.zero() if other is None else other)
 
 

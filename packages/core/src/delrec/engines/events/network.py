@@ -1,7 +1,7 @@
 """A deployed model, run by events from a list of its layers."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from delrec.checks import NotFiniteError, check_input, whole
 from delrec.engines.cpu import ENGINE as CPU
 from delrec.engines.cpu.codegen import BLOCK, kernels_for
 from delrec.engines.cpu.common import Array, flat, padded
 from delrec.engines.threads import parallel
 from delrec.feedforward import FeedforwardDelays
-from delrec.layer import FiniteWatch, Layer, NotFiniteError
+from delrec.layer import Layer
 from delrec.neurons import LIF, Neuron
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 
 _CHUNKS = 16  # parts of a batch that may run on different threads
-_NOT_FINITE = "inputs hold NaN or infinity, which spikes would not show"
 
 
 class EventNetwork:
@@ -39,13 +39,13 @@ class EventNetwork:
     """
 
     def __init__(self, layers: Any, batch: int = 1, dtype: torch.dtype = torch.float32) -> None:
-        self.batch, self.dtype = batch, dtype
-        self._watch = FiniteWatch()
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype = {dtype!r}: give torch.float32 or torch.float64")
+        self.batch, self.dtype = whole("batch", batch), dtype
         self.scores: Callable[[Tensor], Tensor] = getattr(layers, "scores", lambda outputs: outputs.sum(0))
-        listed = hasattr(layers, "event_layers")
-        if isinstance(layers, nn.Module) and not isinstance(layers, nn.Sequential) and not listed:
-            raise ValueError(f"the order of the layers of a {type(layers).__name__} is unknown: give a list of them")
-        parts: list[Any] = list(layers.event_layers() if listed else layers)
+        parts = list(layers.event_layers()) if hasattr(layers, "event_layers") else layers
+        if not isinstance(parts, nn.Sequential | list | tuple):
+            raise ValueError(f"layers of type {type(layers).__name__}: give a list of layers in their order")
         with ExitStack() as stack, torch.no_grad():
             for part in parts:
                 if isinstance(part, Layer):
@@ -56,7 +56,6 @@ class EventNetwork:
         for before, after in itertools.pairwise(self.layers):
             if before.size != after.inputs:
                 raise ValueError(f"{before.size} outputs meet {after.inputs} inputs")
-        self._zeros = torch.zeros(batch * self.layers[0].inputs, dtype=dtype).numpy()
 
     def reset(self) -> None:
         """Go back to rest."""
@@ -68,17 +67,14 @@ class EventNetwork:
 
         Raises NotFiniteError for NaN or infinity, without changing the state.
         """
-        values = self._checked(inputs, 2).view(-1).numpy()
-        if np.vdot(values, self._zeros) != 0:  # NaN or infinity times 0; a neuron would stay silent after it
-            raise NotFiniteError(_NOT_FINITE)
+        values = self._checked(inputs, "B").view(-1).numpy()
         for layer in self.layers:
             values = layer.push(values)
         return self.layers[-1].output
 
     def run(self, inputs: Tensor) -> Tensor:
-        """Return the outputs (T, B, classes) of a sequence (T, B, inputs), from rest; NotFiniteError for NaN."""
-        values = self._checked(inputs, 3)
-        self._watch.check(values, _NOT_FINITE)
+        """Return the outputs (T, B, classes) of a sequence (T, B, inputs), from rest; NotFiniteError as `step`."""
+        values = self._checked(inputs, "T, B")
         self.reset()
         for layer in self.layers:
             values = layer.run(values)
@@ -88,15 +84,18 @@ class EventNetwork:
         """Return the scores (B, classes) of a sequence (T, B, inputs), from rest: the model's `scores`, or the sum."""
         return self.scores(self.run(inputs))
 
-    def _checked(self, inputs: Tensor, dims: int) -> Tensor:
-        wanted = (self.batch, self.layers[0].inputs)
-        if inputs.dim() != dims or tuple(inputs.shape[-2:]) != wanted:
-            shape = tuple(inputs.shape)
-            raise ValueError(f"inputs have shape {shape}; this network takes (.., {wanted[0]}, {wanted[1]})")
-        return inputs.detach().to(self.dtype).contiguous()
+    def _checked(self, inputs: Tensor, axes: str) -> Tensor:
+        check_input("inputs", inputs, axes, self.layers[0].inputs)
+        if inputs.shape[-2] != self.batch:
+            raise ValueError(f"inputs of shape {tuple(inputs.shape)}: this network has batch = {self.batch}")
+        values = inputs.detach().to(self.dtype).contiguous()
+        flat = values.view(-1).numpy()
+        if np.vdot(flat, np.zeros_like(flat)) != 0:  # NaN or infinity times 0
+            raise NotFiniteError("inputs hold NaN or infinity, after which neurons would stay silent")
+        return values
 
 
-def _layers(parts: list[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]]:
+def _layers(parts: Iterable[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]]:
     """Yield the arguments of each `EventLayer`: a connection with the neurons behind it, or either of them alone."""
     connection: dict[str, Any] = {}
     for place, part in enumerate(parts):

@@ -188,7 +188,12 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     g_weight = g_delay = g_width = None
     if plan.kind == 1:
         g_weight = _weight_gradient(plan, tables, edges, bits, g_x) if need_weight else None
-        g_delay, g_width = _sender_gradients(plan, sums) if need_taps else (None, None)
+        if need_taps:
+            g_delay, g_width = plan.weight.new_empty(size), plan.weight.new_empty(size)
+            launch(
+                sender_gradients, (-(-size // COLS),), OPTIONS, sums, plan.width, g_delay, g_width, size,
+                tiles.programs, ONE_WIDTH=plan.width.numel() == 1, COLS=COLS,
+            )  # fmt: skip
     elif plan.kind == 2 and (need_weight or need_taps):
         g_weight, g_delay, g_width = _connection_gradients(plan, tables, bits, sent, batch, past)
     found = (
@@ -214,17 +219,6 @@ def _weight_gradient(plan: Plan, tables: Tensor, edges: Tensor, bits: Tensor, g_
         SIZE=size, EDGE=edge, DEEP=16, MASKED=plan.masked,
     )  # fmt: skip
     return parts.sum(0)
-
-
-def _sender_gradients(plan: Plan, sums: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of delay and half-width, (N,) each."""
-    programs, _, size = sums.shape
-    g_delay, g_width = plan.weight.new_empty(size), plan.weight.new_empty(size)
-    launch(
-        sender_gradients, (-(-size // COLS),), OPTIONS, sums, plan.width, g_delay, g_width, size, programs,
-        ONE_WIDTH=plan.width.numel() == 1, COLS=COLS,
-    )  # fmt: skip
-    return g_delay, g_width
 
 
 def _connection_gradients(

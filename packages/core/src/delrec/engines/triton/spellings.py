@@ -3,7 +3,6 @@
 Functions replace operators that Triton has for one dtype only or does not round as IEEE requires.
 """
 
-import weakref
 from types import ModuleType
 
 import torch
@@ -69,7 +68,6 @@ TRITON = Spelling(
 )
 
 _DTYPES = {torch.float32: "float32", torch.float64: "float64"}
-_known: weakref.WeakKeyDictionary[Rules, ModuleType] = weakref.WeakKeyDictionary()
 
 
 def steps_of(neuron: Neuron, dtype: torch.dtype) -> ModuleType:
@@ -86,7 +84,7 @@ def steps_of(neuron: Neuron, dtype: torch.dtype) -> ModuleType:
     which exist where `inside`. Raises RuleError with the reason if the neuron's step cannot be compiled.
     """
     rules = neuron.rules(dtype)
-    if rules not in _known:
+    if "triton" not in rules.kernels:
         text = f"""
 import triton
 import triton.language as tl
@@ -97,8 +95,9 @@ REAL = tl.constexpr(tl.{_DTYPES[dtype]})
 
 {rules.text(TRITON)}
 {_tiles_text(rules)}"""
-        _known[rules] = load(f"{type(neuron).__name__.lower()}_triton_{_DTYPES[dtype]}", text)
-    return _known[rules]
+        rules.kernels["triton"] = load(f"{type(neuron).__name__.lower()}_triton_{_DTYPES[dtype]}", text)
+    found: ModuleType = rules.kernels["triton"]
+    return found
 
 
 def _tiles_text(rules: Rules) -> str:
