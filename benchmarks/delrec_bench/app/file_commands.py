@@ -64,14 +64,12 @@ def verify(places: Places, names: Tasks = None) -> Answer:
 
 
 @command("", of=data)
-def make(
-    places: Places, names: Tasks = None, again: Annotated[bool, option("Overwrite existing files.", "--again")] = False
-) -> Answer:
+def make(places: Places, names: Tasks = None) -> Answer:
     """Write the datasets that need no download."""
     from delrec_bench.data import shelf
 
     chosen: list[str] | list[None] = _known(places, names) or [None]
-    return _written(places, [path for name in chosen for path in shelf.make(places.workspace, name, again)])
+    return _written(places, [path for name in chosen for path in shelf.make(places.workspace, name)])
 
 
 @command("", of=data)

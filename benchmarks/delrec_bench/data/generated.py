@@ -15,6 +15,7 @@ time must help (70 and 56), a nearest neighbour with time must not solve it (95 
 
 import logging
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -113,18 +114,11 @@ class Draws:
 
 def spelled(word: str) -> tuple[list[tuple[tuple[int, int, int], ...]], list[float], list[float]]:
     """A word's sounds: the formants of each, its duration, and the gap in ms before it (0 before the first)."""
-    formants, durations, gaps = [], [], []
-    gap = 0.0
-    for letter in word:
-        if letter == "-":
-            gap += DASH
-            continue
-        tracks, duration = SOUNDS[letter.lower()]
-        formants.append(tuple((b, a, bend) if letter.isupper() else (a, b, bend) for a, b, bend in tracks))
-        durations.append(float(duration))
-        gaps.append(gap)
-        gap = GAP
-    return formants, durations, gaps
+    sounds = re.findall(r"(-*)(\w)", word)
+    known = [(*SOUNDS[letter.lower()], letter.isupper()) for _, letter in sounds]
+    formants = [tuple((b, a, bend) if back else (a, b, bend) for a, b, bend in tracks) for tracks, _, back in known]
+    gaps = [GAP + DASH * len(dashes) for dashes, _ in sounds]
+    return formants, [float(duration) for _, duration, _ in known], [0.0, *gaps[1:]]
 
 
 def _voices(recipe: Recipe) -> dict[str, np.ndarray]:
@@ -141,15 +135,15 @@ def _voices(recipe: Recipe) -> dict[str, np.ndarray]:
     return {name: draw.between(low, high, count) for name, (low, high) in ranges.items()}
 
 
-def generate(recipe: Recipe, name: str, limit: int | None = None) -> Iterator[Events]:
-    """The blocks of one file, each from its own stream; `limit` stops after that many samples (whole blocks)."""
+def generate(recipe: Recipe, name: str) -> Iterator[Events]:
+    """The blocks of one file, each from its own stream."""
     (samples, speakers), voices = recipe.splits[name], _voices(recipe)
     # tables by class: formants (classes, 3, 3, 3), durations and gaps (classes, 3) in ms
     lexicon = tuple(np.array(table, np.float64) for table in zip(*map(spelled, recipe.words), strict=True))
     number = 1 + list(recipe.splits).index(name)
     # Balanced, in an order without pattern: any first part of a file serves as a smaller corpus.
     labels = order(samples, recipe.seed, number) % len(recipe.words)
-    for first in range(0, min(samples, limit or samples), BLOCK):
+    for first in range(0, samples, BLOCK):
         draw = Draws(recipe.seed, number, first)
         yield _block(draw, labels[first : first + BLOCK], speakers, voices, *lexicon)
 
@@ -210,15 +204,16 @@ def joined(blocks: Iterable[Events]) -> Events:
 
 def write(path: Path, events: Events, names: tuple[str, ...]) -> None:
     """Write a file in SHD's layout; it appears whole or not at all."""
-    parts = {"labels": events.labels, "extra/speaker": events.speakers, "extra/keys": np.array(names, "S")}
-    for name, values in (("spikes/times", events.times), ("spikes/units", events.units)):
-        parts[name] = np.empty(len(events.lengths), h5py.vlen_dtype(values.dtype))
-        parts[name][:] = np.split(values, np.cumsum(events.lengths)[:-1])
     # Made in memory, since HDF5 crashes when the disk fills up while it writes; without times of creation, so that the
     # same content gives the same bytes.
     with h5py.File("image", "w", driver="core", backing_store=False) as file:
-        for name in ("spikes/times", "spikes/units", "labels", "extra/speaker", "extra/keys"):
-            file.create_dataset(name, data=parts[name], track_times=False)
+        for name, values in (("spikes/times", events.times), ("spikes/units", events.units)):
+            lists = np.empty(len(events.lengths), h5py.vlen_dtype(values.dtype))
+            lists[:] = np.split(values, np.cumsum(events.lengths)[:-1])
+            file.create_dataset(name, data=lists, track_times=False)
+        parts = {"labels": events.labels, "extra/speaker": events.speakers, "extra/keys": np.array(names, "S")}
+        for name, values in parts.items():
+            file.create_dataset(name, data=values, track_times=False)
         file.flush()
         image = bytes(file.id.get_file_image())
     write_atomic(path, image)
@@ -236,10 +231,10 @@ def read_content(path: Path) -> str:
         return ""
 
 
-def make(task: str, folder: Path, again: bool = False) -> list[Path]:
-    """Generate the files of an embedded corpus into `folder`, those that are missing or all (`again`); return them."""
+def make(task: str, folder: Path) -> list[Path]:
+    """Generate the missing files of an embedded corpus into `folder`; return them."""
     recipe = RECIPES[task]
-    written = [folder / name for name in recipe.splits if again or not (folder / name).is_file()]
+    written = [folder / name for name in recipe.splits if not (folder / name).is_file()]
     for path in written:
         log.info("generating %s", path)
         write(path, joined(generate(recipe, path.name)), recipe.words)

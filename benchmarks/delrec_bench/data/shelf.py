@@ -133,16 +133,16 @@ def as_text(rows: list[Shelved]) -> str:
     return "\n".join(lines)
 
 
-def make(workspace: Workspace, task: str | None = None, again: bool = False) -> list[Path]:
-    """Generate the embedded files of a task (or of all) into data/: those missing, or all if `again`."""
+def make(workspace: Workspace, task: str | None = None) -> list[Path]:
+    """Generate the missing embedded files of a task (or of all) into data/; return them."""
     if task is not None and task not in MADE:
         raise BenchError(f"task '{task}' has no file to generate; {nearest(task, MADE)}")
     written: list[Path] = []
     for name in [task] if task else sorted(MADE):
         folder = workspace.data / name
         if name != "digits":
-            written += generated.make(name, folder, again)
-        elif again or not (folder / DIGITS).is_file():
+            written += generated.make(name, folder)
+        elif not (folder / DIGITS).is_file():
             write_atomic(folder / DIGITS, raw_digits())
             written.append(folder / DIGITS)
     return written

@@ -26,10 +26,8 @@ SETTINGS = ("shd", "ssc", "ps-mnist", "shd-equi-parameter")
 SIGMA = 0.06
 """10 * 0.95^(100 e / E) in the last epoch: what that code evaluates with; plain recurrence: 0."""
 
-_RECURRENT = {"recurrent_weights": "weight", "recurrent_delays": "delay", "p_spread": "spread"}
+_NAMES = {"P": "position", "recurrent_weights": "weight", "recurrent_delays": "delay", "p_spread": "spread"}
 _SET = (".sigma", ".connection.spread", "readout.spread")  # buffers that the configuration sets
-
-_Layer = dict[str, dict[str, Tensor]]  # a connection, and what stands between it and the next: norm, recurrent
 
 
 def read_published(path: Path, setting: str, sigma: float = SIGMA) -> Network:
@@ -49,11 +47,13 @@ def read_published(path: Path, setting: str, sigma: float = SIGMA) -> Network:
         raise BenchError(f"{path} has no 'net', unlike checkpoints of DelRec's 2025 code")
     state = checked_tensors(content["net"], str(path))
     try:
-        layers = _layers(state)
-        config = _config(layers, setting, sigma)
+        tensors, depth = _named(state)
+        config = _config(tensors, depth, setting, sigma)
+        if not config.learn_spread:  # without delays that code leaves it untrained
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(".spread")}
         with torch.random.fork_rng(devices=[]):
             network = Network(config).to(next(iter(state.values())).dtype)
-        missing, unexpected = network.load_state_dict(_named(layers, config), strict=False)
+        missing, unexpected = network.load_state_dict(tensors, strict=False)
         if lacking := [name for name in missing if not name.endswith(_SET)] + unexpected:
             raise ValueError(f"{lacking[0]} is missing or unexpected")
     except (ValueError, RuntimeError, KeyError, IndexError) as error:
@@ -65,55 +65,59 @@ def read_published(path: Path, setting: str, sigma: float = SIGMA) -> Network:
     return network.eval()
 
 
-def _layers(state: dict[str, Tensor]) -> list[_Layer]:
-    """The connections in their order, each with what follows it."""
+def _named(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+    """The tensors by the names that `Network` has for them, and the number of hidden layers."""
     groups: dict[int, dict[str, Tensor]] = {}
     for name, tensor in state.items():
         match = re.fullmatch(r"layers\.(\d{1,4})\.(\w+)", name)
         if match is None:
             raise ValueError(f"'{name[:100]}' is not one of its parameters")
         groups.setdefault(int(match[1]), {})[match[2]] = tensor
-    layers: list[_Layer] = []
-    for _, group in sorted(groups.items()):
-        if "running_mean" in group:
-            layers[-1]["norm"] = group
-        elif "recurrent_weights" in group:
-            if "p_spread" in group and group["p_spread"].dim() == 2:  # the same at every receiver: one per sender
-                group["p_spread"] = group["p_spread"][0].clone()
-            layers[-1]["recurrent"] = group
+    between = {number for number, group in groups.items() if {"running_mean", "recurrent_weights"} & set(group)}
+    readout, layer = max(set(groups) - between), -1
+    tensors: dict[str, Tensor] = {}
+    for number, group in sorted(groups.items()):
+        if number in between:
+            place = f"blocks.{layer}.{'norm' if 'running_mean' in group else 'spiking'}"
         else:
-            layers.append({"connection": group, "norm": {}, "recurrent": {}})
-    return layers
+            layer += 1
+            place = "readout" if number == readout else f"blocks.{layer}.connection"
+        for name, tensor in group.items():
+            if name == "P":  # (1, outputs, inputs, elements) -> (elements, outputs, inputs)
+                tensor = tensor[0].permute(2, 0, 1)
+            elif name == "p_spread" and tensor.dim() == 2:  # the same at every receiver: one per sender
+                tensor = tensor[0].clone()
+            tensors[f"{place}.{_NAMES.get(name, name)}"] = tensor
+    return tensors, layer
 
 
-def _config(layers: list[_Layer], setting: str, sigma: float) -> NetworkConfig:
+def _config(tensors: dict[str, Tensor], depth: int, setting: str, sigma: float) -> NetworkConfig:
     """The setting's configuration, with what the file says in place of what the setting says."""
-    profile = "equi-parameter" if setting.endswith("equi-parameter") else "paper-2025"
-    known = preset(profile, find_tasks()[setting.removesuffix("-equi-parameter")])
+    task, _, equal = setting.partition("-equi")
+    known = preset("equi-parameter" if equal else "paper-2025", find_tasks()[task])
     values: dict[str, Any] = {k.removeprefix("network."): v for k, v in known.items() if k.startswith("network.")}
-    hidden, readout = layers[:-1], layers[-1]["connection"]
-    first = hidden[0]["connection"]
-    recurrent = {i: layer["recurrent"] for i, layer in enumerate(hidden) if layer["recurrent"]}
-    positions = [layer["connection"]["P"] for layer in layers if "P" in layer["connection"]]
-    kinds = {_kind(group.get("recurrent_delays")) for group in recurrent.values()} or {"none"}
+    shapes = [tensors[f"blocks.{i}.connection.weight"].shape for i in range(depth)]
+    recurrent = tuple(i for i in range(depth) if f"blocks.{i}.spiking.weight" in tensors)
+    positions = [tensor for name, tensor in tensors.items() if name.endswith(".position")]
+    kinds = {_kind(tensors.get(f"blocks.{i}.spiking.delay")) for i in recurrent} or {"none"}
     if len(kinds) > 1:
         raise ValueError(f"it mixes kinds of recurrent delays: {', '.join(sorted(kinds))}")
     kind = kinds.pop()
     values |= {
         "recurrent": kind,
-        "inputs": first["weight"].shape[1],
-        "classes": readout["weight"].shape[0],
-        "hidden": tuple(layer["connection"]["weight"].shape[0] for layer in hidden),
-        "recurrent_layers": tuple(recurrent) or None,
-        "learn_spread": kind != "plain" and any("p_spread" in group for group in recurrent.values()),
+        "inputs": shapes[0][1],
+        "classes": tensors["readout.weight"].shape[0],
+        "hidden": tuple(shape[0] for shape in shapes),
+        "recurrent_layers": recurrent or None,
+        "learn_spread": kind != "plain" and any(name.endswith("spiking.spread") for name in tensors),
         "sigma": sigma if kind != "plain" else 0.0,
         "feedforward": "v1" if positions else "none",
-        "feedforward_layers": tuple(i for i, layer in enumerate(hidden) if "P" in layer["connection"]),
-        "feedforward_readout": "P" in readout,
-        "kernel_count": positions[0].shape[-1] if positions else 1,
-        "batch_norm": bool(hidden[0]["norm"]),
-        "bias": "bias" in first,
-        "readout_bias": "bias" in readout,
+        "feedforward_layers": tuple(i for i in range(depth) if f"blocks.{i}.connection.position" in tensors),
+        "feedforward_readout": "readout.position" in tensors,
+        "kernel_count": len(positions[0]) if positions else 1,
+        "batch_norm": "blocks.0.norm.weight" in tensors,
+        "bias": "blocks.0.connection.bias" in tensors,
+        "readout_bias": "readout.bias" in tensors,
         "weight_init": "default",
     }
     config = NetworkConfig(**values)
@@ -126,19 +130,3 @@ def _kind(delays: Tensor | None) -> str:
     if delays is None:
         return "plain"
     return "synaptic" if delays.dim() == 2 else "axonal" if delays.numel() > 1 else "shared"
-
-
-def _named(layers: list[_Layer], config: NetworkConfig) -> dict[str, Tensor]:
-    """The tensors by the names that `Network` has for them."""
-    out: dict[str, Tensor] = {}
-    for i, layer in enumerate(layers):
-        prefix = "readout" if i == len(layers) - 1 else f"blocks.{i}.connection"
-        for name, tensor in layer["connection"].items():
-            # P (1, outputs, inputs, elements) is position (elements, outputs, inputs)
-            moved = name == "P"
-            out[f"{prefix}.{'position' if moved else name}"] = tensor[0].permute(2, 0, 1) if moved else tensor
-        out |= {f"blocks.{i}.norm.{name}": tensor for name, tensor in layer["norm"].items()}
-        for name, tensor in layer["recurrent"].items():
-            if name != "p_spread" or config.learn_spread:  # without delays that code leaves it untrained
-                out[f"blocks.{i}.spiking.{_RECURRENT[name]}"] = tensor
-    return out
