@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from delrec.engines.cpu.cache import compiled, entry
+from delrec.engines.cpu.cache import entry, inlined
 from delrec.engines.cpu.common import add_rows
 from delrec.engines.cpu.linear import list_row
 from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
@@ -19,8 +19,11 @@ class Layout(NamedTuple):
     """Sizes of a layer, and where each of its arrays begins in `reals`, `longs` or `shorts`.
 
     padded: size rounded up to whole vectors. elements: weights per connection, 0 without a linear map. slots: length
-    of the ring of future currents. delayed: 1 if the linear map has delays. recurrent: 0 none, 1 one delay per sender,
+    of the ring of future steps. delayed: 1 if the linear map has delays. recurrent: 0 none, 1 one delay per sender,
     2 one per connection. output: 0 spikes, 1 the first state, 2 the current, without neurons.
+
+    With one delay per sender, a spike waits in the queue of the step when it arrives, and the rows of all senders that
+    arrive at a step are added up at once. With other delays, its weights are added to the ring of future currents.
     """
 
     batch: int
@@ -35,14 +38,17 @@ class Layout(NamedTuple):
     weight: int  # reals: (elements, inputs, padded)
     bias: int  # (padded,)
     returning: int  # (size, padded), the recurrent weight by sender
-    ring: int  # (batch, slots, padded)
+    ring: int  # (batch, slots, padded), or empty
+    ones: int  # (size,), the value of each spike
     work: int  # (batch, blocks, WORK)
     values: int  # (batch, inputs), scratch
     current: int  # (batch, padded), scratch
     input_delay: int  # longs: (elements, inputs, padded)
     delay: int  # (size,) or (size, size), by sender
     clock: int  # (batch,), steps since rest
+    waiting: int  # (batch, slots), length of each queue
     columns: int  # shorts: (batch, inputs), scratch
+    queue: int  # (batch, slots, size), senders whose spikes arrive at a step, or empty
 
 
 NUMBERS = len(Layout._fields)
@@ -56,7 +62,7 @@ def event_rows(begin, end, layout, reals, longs, shorts, x, out):
     and layer, whose cost grows with the number of arguments.
     """
     layer = Layout(*to_fixed_tuple(layout, NUMBERS))  # type: ignore[call-arg]
-    steps, rings = len(x) // (layer.batch * layer.inputs), layer.delayed or layer.recurrent > 0
+    steps, rings = len(x) // (layer.batch * layer.inputs), layer.delayed or layer.recurrent == 2
     index, value = shorts[layer.columns + begin * layer.inputs :], reals[layer.values + begin * layer.inputs :]
     current = reals[layer.current + begin * layer.padded :]
     for b in range(begin, end):
@@ -75,6 +81,12 @@ def event_rows(begin, end, layout, reals, longs, shorts, x, out):
                 for i in range(layer.padded):
                     put(current, i, get(current, i) + get(reals, arriving + i))
                     put(reals, arriving + i, ZERO)
+            if layer.recurrent == 1:
+                at = b * layer.slots + slot
+                queue, ones = shorts[layer.queue + at * layer.size :], reals[layer.ones :]
+                arrived = longs[layer.waiting + at]
+                add_rows(current, 0, layer.padded, queue, ones, 0, arrived, reals, layer.returning, layer.padded)
+                longs[layer.waiting + at] = 0
             if layer.elements == 0:
                 for i in range(layer.size):
                     put(current, i, get(current, i) + get(x, row * layer.inputs + i))
@@ -84,18 +96,18 @@ def event_rows(begin, end, layout, reals, longs, shorts, x, out):
                 for i in range(layer.size):
                     put(out, row * layer.size + i, get(current, i))
             else:
-                fire(layer, b, slot, reals, longs, current, out, row * layer.size)
+                fire(layer, b, slot, reals, longs, shorts, current, out, row * layer.size)
         longs[layer.clock + b] += steps
 
 
-@compiled
+@inlined
 def later(layer, b, slot, delay):
     """Return where the currents of row b `delay` steps after `slot` begin; delay is below layer.slots."""
     slot += delay
     return layer.ring + (b * layer.slots + (slot - layer.slots if slot >= layer.slots else slot)) * layer.padded
 
 
-@compiled
+@inlined
 def delay_inputs(layer, b, slot, reals, longs, index, value, count):
     """Add the events of a step to the currents of the steps when they arrive."""
     for j in range(count):
@@ -106,8 +118,8 @@ def delay_inputs(layer, b, slot, reals, longs, index, value, count):
                 put(reals, to, get(reals, to) + value[j] * get(reals, layer.weight + row + i))
 
 
-@compiled
-def fire(layer, b, slot, reals, longs, current, out, to):
+@inlined
+def fire(layer, b, slot, reals, longs, shorts, current, out, to):
     """Take the neurons' step, store spikes or the first state in `out`, and send the spikes back."""
     blocks = (layer.size + BLOCK - 1) // BLOCK
     for k in range(blocks):
@@ -127,18 +139,18 @@ def fire(layer, b, slot, reals, longs, current, out, to):
                 i = i0 + next_bit(word)
                 word &= word - np.uint16(1)
                 if i < here:
-                    send(layer, b, slot, first + i, reals, longs)
+                    send(layer, b, slot, first + i, reals, longs, shorts)
 
 
-@compiled
-def send(layer, b, slot, sender, reals, longs):
-    """Add a spike's weights to the currents of the steps when it arrives."""
-    row = layer.returning + sender * layer.padded
+@inlined
+def send(layer, b, slot, sender, reals, longs, shorts):
+    """Queue a spike, or add its weights to the currents of the steps when it arrives."""
     if layer.recurrent == 1:
-        to = later(layer, b, slot, 1 + get(longs, layer.delay + sender))
-        for i in range(layer.padded):
-            put(reals, to + i, get(reals, to + i) + get(reals, row + i))
-    else:
-        for i in range(layer.size):
-            to = later(layer, b, slot, 1 + get(longs, layer.delay + sender * layer.size + i)) + i
-            put(reals, to, get(reals, to) + get(reals, row + i))
+        at = b * layer.slots + (slot + 1 + get(longs, layer.delay + sender)) % layer.slots
+        shorts[layer.queue + at * layer.size + longs[layer.waiting + at]] = sender
+        longs[layer.waiting + at] += 1
+        return
+    row = layer.returning + sender * layer.padded
+    for i in range(layer.size):
+        to = later(layer, b, slot, 1 + get(longs, layer.delay + sender * layer.size + i)) + i
+        put(reals, to, get(reals, to) + get(reals, row + i))

@@ -204,29 +204,38 @@ class EventLayer:
         after = torch.zeros(size if recurrent is not None else 0) if delay is None else delay.detach().t()
         lasts = max(int(arrives.max(initial=-1)), int(flat(after).max(initial=-1)) + 1)
         self.slots = 1 + lasts
+        kind = 0 if recurrent is None else after.dim()
+        ring = self.slots if kind == 2 or input_delay is not None else 0
         self._module = kernels_for(neuron or LIF().attach(size), dtype, "events")
         self._rest = self._at_rest(neuron)
         reals = {
             "weight": rows(weight),
             "bias": zeros(row) if bias is None else rows(bias.unsqueeze(1)),
             "returning": rows(recurrent),
-            "ring": zeros(batch, self.slots, row),
+            "ring": zeros(batch, ring, row),
+            "ones": np.ones(size, self._rest.dtype),
             "work": self._rest,
             "values": zeros(batch, inputs),
             "current": zeros(batch, row),
         }
-        longs = {"input_delay": arrives, "delay": flat(after.to(torch.int64)), "clock": np.zeros(batch, np.int64)}
-        shorts = {"columns": np.zeros(batch * inputs, np.int32)}
+        longs = {
+            "input_delay": arrives,
+            "delay": flat(after.to(torch.int64)),
+            "clock": np.zeros(batch, np.int64),
+            "waiting": np.zeros(batch * self.slots, np.int64),
+        }
+        queue = np.zeros(batch * self.slots * size if kind == 1 else 0, np.int32)
+        shorts = {"columns": np.zeros(batch * inputs, np.int32), "queue": queue}
         places: dict[str, int] = {}
         self._reals, self._longs, self._shorts = (_packed(arrays, places) for arrays in (reals, longs, shorts))
         layout = self._module.Layout(
             batch=batch, inputs=inputs, size=size, padded=row, slots=self.slots, delayed=input_delay is not None,
-            elements=0 if weight is None else weight[0, 0].numel(), recurrent=0 if recurrent is None else after.dim(),
+            elements=0 if weight is None else weight[0, 0].numel(), recurrent=kind,
             output=2 if neuron is None else 1 if emit_state else 0, **places,
         )  # fmt: skip
         self._layout = np.array(layout, np.int64)
         self._ring, self._work = (self._reals[places[n] :][: len(reals[n])] for n in ("ring", "work"))
-        self._clock = self._longs[places["clock"] :]
+        self._clocks = self._longs[places["clock"] :]  # and the lengths of the queues
         self.output = torch.zeros(batch, size, dtype=dtype)
         self._out = self.output.view(-1).numpy()
 
@@ -244,7 +253,7 @@ class EventLayer:
     def reset(self) -> None:
         """Return to rest, without spikes on their way."""
         self._work[:] = self._rest
-        self._ring[:] = self._clock[:] = 0
+        self._ring[:] = self._clocks[:] = 0
 
     def states(self) -> tuple[Tensor, ...]:
         """Return the neuron's states, each (B, size)."""
