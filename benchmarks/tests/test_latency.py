@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from delrec_bench import app, environment, latency
@@ -130,12 +131,9 @@ def test_times_become_a_record_with_milliseconds_ratio_and_what_identifies_it(ma
     assert found.key == expected_key(found)
     assert (found.kind, found.method, found.task, found.data["kind"]) == ("latency", "delrec-axonal", "shd", "DRAWN")
     for mode in latency.MODES:
-        assert result[f"{mode}_ms"] == pytest.approx(400.0) and result[f"{mode}_ms_iqr"] == pytest.approx(
-            [300.0, 600.0]
-        )
-        assert result[f"{mode}_ratio"] == pytest.approx(2.0) and result[f"{mode}_ratio_iqr"] == pytest.approx(
-            [2.0, 2.0]
-        )
+        numbers = [result[f"{mode}_{name}"] for name in ("ms", "ratio")]
+        spreads = [result[f"{mode}_{name}_iqr"] for name in ("ms", "ratio")]
+        assert numbers == pytest.approx([400.0, 2.0]) and np.allclose(spreads, [[300.0, 600.0], [2.0, 2.0]])
     assert result["engines"] == {"train": "cpu", "infer": "cpu", "batch1": "events"}
     assert result["threads"] == 1 and found.measured["host"] and found.provenance["versions"]["torch"]
     assert found.parameters["delays"] == 12 and found.parameters["total"] > 12
@@ -184,8 +182,6 @@ def test_drawn_inputs_have_the_shape_and_rate_of_the_official_files(task, option
     batch = data.train.batch(torch.arange(16))
     assert batch.shape == (shape[0], 16, shape[1]) and data.kind == "DRAWN"
     assert busy[0] < float((batch > 0).float().mean()) < busy[1]
-    if task != "ps-mnist" and not options.get("steps"):
-        assert 5000 < float(batch.sum()) / 16 < 8000, "spikes a sample"
     assert drawn(task, TaskOptions(**options), samples=16).digest == data.digest
 
 

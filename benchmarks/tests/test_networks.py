@@ -1,14 +1,13 @@
 """Networks: readouts, of papers too, streaming, activity, and clear errors for a bad configuration."""
 
 import copy
-import math
 from typing import get_args
 
 import pytest
 import torch
 from delrec import Trainable
 from delrec.engines.events.network import EventNetwork
-from delrec_baselines import AdLIF, LearnedLeak, SEAdLIF
+from delrec_baselines import AdLIF, LearnedLeak
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.networks.configuration import Aggregate
 from delrec_bench.training.activity import recording
@@ -157,25 +156,6 @@ def test_a_stream_of_events_equals_the_deployed_network(name):
 def test_a_bad_setting_names_the_field_the_value_and_the_remedy(changes, words):
     with pytest.raises(ValueError, match=words):
         small(**changes)
-
-
-SE_READOUT = {"readout": "leaky", "readout_tau": 1 / (1 - math.exp(-1 / 15)), "readout_gain": "complement"}
-
-
-def test_the_leak_of_se_adlif_decays_by_its_time_constant():
-    torch.manual_seed(0)
-    config = NetworkConfig(5, 3, (8,), recurrent="plain", zero_bias=True, engine="reference", **SE_READOUT)
-    network = Network(config, SEAdLIF).double().eval()
-    x = 8 * torch.rand(30, 2, 5, dtype=torch.float64)
-    current = network.readout(network.hidden_spikes(x))
-    alpha = math.exp(-1 / 15)
-    u = torch.zeros(2, 3, dtype=torch.float64)
-    expected = []
-    for i in current:
-        u = alpha * u + (1 - alpha) * i
-        expected.append(u)
-    torch.testing.assert_close(network(x), torch.stack(expected))
-    assert float(network.blocks[0].connection.bias.abs().max()) == 0
 
 
 def test_the_readout_of_adlif_is_batch_norm_a_learned_leak_and_summed_softmax():
