@@ -37,7 +37,7 @@ METHODS, TASKS = find_methods(), find_tasks()
 
 
 def resolved(method: str = "lif", task: str = "digits", **asked):
-    return settle(Request(method, task, **asked), METHODS[method], TASKS[task])
+    return settle(Request(method, task, **asked), METHODS[method], TASKS[task]).values
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,14 @@ def test_a_setting_that_does_not_parse_is_refused(text):
 
 
 def test_what_is_asked_comes_before_presets_and_those_before_defaults():
-    quick = resolved()
-    assert quick.training.epochs == preset("quick", TASKS["digits"])["training.epochs"]
+    assert resolved()["epochs"] == preset("quick", TASKS["digits"])["training.epochs"]
     asked = resolved(epochs=3, limit=50, overrides=(("hidden", [7]), ("training.batch", 9), ("seeds.split", 4)))
-    assert (asked.training.epochs, asked.options.limit, asked.training.batch) == (3, 50, 9)
-    assert asked.network["hidden"] == [7]
-    assert (asked.seeds.split, asked.seeds.order) == (4, 0)
-    assert resolved(repetition=2).seeds.permutation == 2
+    assert (asked["epochs"], asked["limit"], asked["training"]["batch"]) == (3, 50, 9)
+    assert asked["network"]["hidden"] == [7]
+    assert (asked["seeds"]["split"], asked["seeds"]["order"]) == (4, 0)
+    assert resolved(repetition=2)["seeds"]["permutation"] == 2
     whole, point = (resolved(overrides=(("network.dropout", value),)) for value in (0, 0.0))
-    assert canonical_json(whole.values) == canonical_json(point.values), "a number is one with and without a point"
+    assert canonical_json(whole) == canonical_json(point), "a number is one with and without a point"
 
 
 def test_an_unknown_key_names_the_nearest_and_a_short_one_must_be_clear():
@@ -133,7 +132,7 @@ SHAPES = {"shd": (140, 20), "ssc": (140, 35), "ps-mnist": (1, 10)}
 
 @pytest.mark.parametrize(("method", "task", "profile", "settings", "count"), GOLDEN)
 def test_presets_build_networks_of_the_published_size(method, task, profile, settings, count):
-    network = resolved(method, task, profile=profile).network
+    network = resolved(method, task, profile=profile)["network"]
     inputs, classes = SHAPES[task]
     model = METHODS[method].build(network, inputs, classes)
     assert isinstance(model, Network)
@@ -142,8 +141,8 @@ def test_presets_build_networks_of_the_published_size(method, task, profile, set
 
 
 def test_an_option_of_forecasts_is_not_meant_elsewhere():
-    assert resolved("lif", "digits", overrides=(("tau", 5.0),)).network["tau"] == 5.0
-    assert resolved("lif", "mackey-glass", overrides=(("task.tau", 20),)).options.tau == 20
+    assert resolved("lif", "digits", overrides=(("tau", 5.0),))["network"]["tau"] == 5.0
+    assert resolved("lif", "mackey-glass", overrides=(("task.tau", 20),))["task"]["tau"] == 20
     with pytest.raises(BenchError, match=r"key 'tau' is ambiguous; write network\.tau or task\.tau"):
         resolved("lif", "mackey-glass", overrides=(("tau", 5.0),))
     with pytest.raises(BenchError, match="unknown key 'tau'"):
@@ -228,13 +227,13 @@ def test_a_task_of_another_metric_than_its_data_or_of_no_known_family_is_refused
         replace(TASKS["digits"], family="speach")
 
 
-def with_parameters(budget, method="lif", task="shd", profile="quick"):
-    request = Request(method, task, profile=profile, overrides=(("budget", budget),))
-    return with_budget(settle(request, METHODS[method], TASKS[task]), 140, 20)
+def with_parameters(budget, method="lif"):
+    values = resolved(method, "shd", overrides=(("budget", budget),))
+    return with_budget(METHODS[method], values, 140, 20)["network"]
 
 
 def test_a_count_that_is_met_exactly_is_taken_and_the_random_state_is_left_alone():
-    before, network = torch.get_rng_state(), with_parameters(0).network
+    before, network = torch.get_rng_state(), with_parameters(0)
     exact = counted(METHODS["lif"], {**network, "hidden": [33, 33]}, 140, 20)
     assert solve_width(METHODS["lif"], network, 140, 20, exact) == [33, 33]
     assert solve_width(METHODS["lif"], network, 140, 20, exact - 1) == [32, 32]
@@ -242,10 +241,13 @@ def test_a_count_that_is_met_exactly_is_taken_and_the_random_state_is_left_alone
 
 
 @pytest.mark.parametrize("method", ["delrec-axonal-se-adlif", "gru"])
-def test_a_run_with_a_budget_gets_its_widths_and_records_both_or_is_refused(method):
-    found = with_parameters(10_000, method)
-    assert found.network["hidden"] == found.values["network"]["hidden"] != with_parameters(0, method).network["hidden"]
-    assert found.values["budget"] == 10_000 and counted(METHODS[method], found.network, 140, 20) <= 10_000
-    assert "--set budget=10000" in found.request.command()
+def test_a_run_with_a_budget_gets_its_widths_or_is_refused(method, tmp_path):
+    widths = {budget: with_parameters(budget, method)["hidden"] for budget in (0, 5_000, 10_000)}
+    assert widths[5_000] < widths[10_000] != widths[0]
+    assert counted(METHODS[method], with_parameters(10_000, method), 140, 20) <= 10_000
+    asked = resolve(
+        Request(method, "digits", overrides=(("budget", 500),)), METHODS, TASKS, workspace_at(tmp_path)
+    ).asked
+    assert asked.configuration["budget"] == 500 and "--set budget=500" in asked.command
     with pytest.raises(BenchError, match=f"budget 20 is too small for method '{method}'"):
         with_parameters(20, method)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from delrec_bench import app
-from delrec_bench.studies.work import Cost, Work
+from delrec_bench.studies.work import Cost, Job, Work
 
 METHOD = """
 from delrec_bench.methods.method import Method
@@ -19,9 +19,8 @@ METHODS = [Method(name="mine", title="My method", summary="a method of mine", so
 def asked(monkeypatch):
     """What would be trained."""
     requests = []
-    monkeypatch.setattr(Work, "missing", lambda self, of: (list(of), []))
-    monkeypatch.setattr(Work, "cost", lambda self, of: Cost(seconds=120.0))
-    monkeypatch.setattr(Work, "do", lambda self, of: requests.extend(of) or [])
+    monkeypatch.setattr(Work, "missing", lambda self, of: ([Job(r, None, Cost(seconds=30.0)) for r in of], []))
+    monkeypatch.setattr(Work, "do", lambda self, of: requests.extend(job.request for job in of) or [])
     return requests
 
 

@@ -18,14 +18,14 @@ CLASSES = {"shd": 20, "ssc": 35}
 
 
 def resolved(method: str, task: str, profile: str = "paper"):
-    settings = settle(Request(method, task, profile=profile), TABLE[method], TASKS[task])
-    return with_budget(settings, settings.options.channels, CLASSES[task])
+    values = settle(Request(method, task, profile=profile), TABLE[method], TASKS[task]).values
+    return with_budget(TABLE[method], values, values["task"]["channels"], CLASSES[task])
 
 
 def built(method: str, task: str, profile: str = "paper"):
     run = resolved(method, task, profile)
     torch.manual_seed(0)
-    return TABLE[method].build({**run.network, "engine": "reference"}, run.options.channels, CLASSES[task])
+    return TABLE[method].build({**run["network"], "engine": "reference"}, run["task"]["channels"], CLASSES[task])
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_radlif_holds_its_diagonal_at_zero():
     [("adlif", 46), ("radlif", 40), ("se-adlif", 41), ("dcls-alif-fixed", 48), ("gru", 16), ("lstm", 13), ("asrc", 42)],
 )
 def test_at_the_equi_parameter_setting_a_method_is_as_wide_as_delrecs_parameters_allow(method, width):
-    assert resolved(method, "shd", "equi-parameter").network["hidden"] == [width, width]
+    assert resolved(method, "shd", "equi-parameter")["network"]["hidden"] == [width, width]
     wider = Request(method, "shd", profile="equi-parameter", overrides=(("hidden", [9, 9]),))
     assert settle(wider, TABLE[method], TASKS["shd"]).values["budget"] == 0  # widths that are asked for are taken
 
@@ -78,14 +78,13 @@ def test_every_published_preset_names_methods_tasks_profiles_and_settings_that_e
 
 
 def test_the_leak_and_the_start_are_settings():
-    run = settle(
-        Request("adlif", "shd", overrides=(("leak", "decay"), ("start", "random"))), TABLE["adlif"], TASKS["shd"]
-    )
-    network = TABLE["adlif"].build({**run.network, "engine": "reference"}, 140, 20)
-    assert network.count().neuron == 4 * sum(run.network["hidden"]) + 20
+    asked = Request("adlif", "shd", overrides=(("leak", "decay"), ("start", "random")))
+    settings = settle(asked, TABLE["adlif"], TASKS["shd"]).values["network"] | {"engine": "reference"}
+    network = TABLE["adlif"].build(settings, 140, 20)
+    assert network.count().neuron == 4 * sum(settings["hidden"]) + 20
     assert network.blocks[0].spiking.neuron.start == "random"
     with pytest.raises(ValueError, match="leak = 'some'"):
-        TABLE["adlif"].build({**run.network, "leak": "some"}, 140, 20)
+        TABLE["adlif"].build({**settings, "leak": "some"}, 140, 20)
 
 
 def test_pixels_and_forecasts_say_why_not():

@@ -29,7 +29,7 @@ SETTING = "training.lr_weights"
 class Work:
     """Takes a trial's learning rate for its score, the best in full being the one nearest to 0.01."""
 
-    methods, tasks, records = METHODS, TASKS, ()
+    methods, tasks = METHODS, TASKS
 
     def __init__(self, monkeypatch, lost=(), failed=()):
         self.place = SimpleNamespace(workspace=SimpleNamespace(runs=None))
@@ -45,7 +45,7 @@ class Work:
             return 1 - abs(rate - 0.01) - 0.001 * request.repetition
         return None if rate in self.lost else rate
 
-    def do(self, requests, labels):
+    def do(self, requests):
         self.done += requests
         return self.failed
 
@@ -83,7 +83,7 @@ def test_all_draws_in_short_then_the_best_in_full_and_the_winner_by_its_mean(mon
     work = Work(monkeypatch)
     found = Searching(work, "digits", "quick", AXONAL, 10_000).run()
     short = [request for request in work.done if request.epochs is not None]
-    epochs = settle(Request("lif", "digits"), METHODS["lif"], TASKS["digits"]).training.epochs
+    epochs = settle(Request("lif", "digits"), METHODS["lif"], TASKS["digits"]).values["epochs"]
     assert len(short) == 24 * 3 and {request.epochs for request in short} == {math.ceil(epochs / 4)}
     assert all(request.trial and request.repetition == 0 for request in short)
     full = [request for request in work.done if request.epochs is None]
@@ -125,7 +125,8 @@ def a_search(seed=0, score=0.8, entry="delrec-axonal", methods=AXONAL, **changes
 
 def settled(method="delrec-axonal", budget=10_000, **more):
     request = Request(method, "digits", **({"overrides": (("budget", budget),)} | more))
-    return settle(request, METHODS[method], TASKS["digits"])
+    found = settle(request, METHODS[method], TASKS["digits"])
+    return found.searched, found.values["training"]["lr_weights"], found.values["network"].get("sigma")
 
 
 def test_what_is_kept_is_read_again_and_runs_of_its_place_alone_have_it(folder):
@@ -135,15 +136,12 @@ def test_what_is_kept_is_read_again_and_runs_of_its_place_alone_have_it(folder):
     assert path == folder / "digits.json"
     kept = {(one.entry, one.seed): one for one in searched.searches("digits")}
     assert kept["delrec-axonal", 0].model_dump_json() == a_search().model_dump_json() and len(kept) == 3
-    found = settled()
-    assert (found.training.lr_weights, found.network["sigma"]) == (0.02, 4.0) != usual.training.lr_weights
-    assert found.searched == "digits/delrec-axonal/10000/quick"
-    fixed = settled("delrec-axonal-fixed")
-    assert fixed.training.lr_weights == 0.02 and "sigma" not in fixed.network
+    assert settled() == ("digits/delrec-axonal/10000/quick", 0.02, 4.0) and usual[1:] != (0.02, 4.0)
+    assert settled("delrec-axonal-fixed")[1:] == (0.02, None)
     given = settled(overrides=(("budget", 10_000), (SETTING, 0.5)))
-    assert (given.training.lr_weights, given.network["sigma"]) == (0.5, 4.0), "what is asked for comes first"
+    assert given[1:] == (0.5, 4.0), "what is asked for comes first"
     for other in (settled(budget=5000), settled("rlif"), settled(profile="embedded"), settled(trial=True)):
-        assert other.searched is None and other.training.lr_weights != 0.02
+        assert other[0] is None and other[1] != 0.02
     (folder / "digits.json").write_text('{"search": [{"entry": 1}]}')
     searched._read.cache_clear()
     with pytest.raises(BenchError, match="digits.json: "):

@@ -124,7 +124,7 @@ def test_a_sweep_crosses_its_axes_with_the_methods_that_have_the_setting(own):
     assert {tuple(point) for point in points(study, "delrec-axonal-fixed")} == {("network.delay_high",)}
     assert all(dict(r.point).items() <= dict(r.overrides).items() for r in study.requests)
     settled = [settle(r, METHODS[r.method], TASKS[r.task]) for r in study.requests if r.method == "delrec-axonal"]
-    assert {one.network["sigma"] for one in settled} == {0.0, 1.0, 10.0}
+    assert {one.values["network"]["sigma"] for one in settled} == {0.0, 1.0, 10.0}
 
 
 def test_an_axis_may_hold_several_settings_at_once_under_a_name(own):

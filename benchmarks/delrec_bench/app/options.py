@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from delrec_bench.methods.method import MethodTable
     from delrec_bench.records import Failure, Record
     from delrec_bench.runs.executors import Executor
-    from delrec_bench.studies.work import Work
+    from delrec_bench.studies.work import Job, Work
     from delrec_bench.tasks.task import TaskTable
     from delrec_bench.workspace import Workspace
 
@@ -169,16 +169,17 @@ def work_of(places: Places, executor: "Executor") -> "Work":
     """The work of a command: where and how its runs are done."""
     from delrec_bench.environment import say
     from delrec_bench.runs.executors import Place
-    from delrec_bench.studies.work import Work
+    from delrec_bench.studies.work import Past, Work
 
-    records, _ = read_runs(places.workspace)
-    place = Place(places.workspace, *places.folders())
-    return Work(place, *places.tables(), executor, records, say)
+    place, past = Place(places.workspace, *places.folders()), Past(read_runs(places.workspace)[0])
+    return Work(place, *places.tables(), executor, past, say)
 
 
-def planned(work: "Work", requests: "Sequence[Request]", missing: "Sequence[Request]") -> str:
+def planned(work: "Work", requests: "Sequence[Request]", missing: "Sequence[Job]") -> str:
     """How many runs there are to do, and how long that takes."""
-    jobs, minutes = work.executor.jobs, work.cost(missing).seconds / work.executor.jobs / 60
+    from delrec_bench.studies.work import cost_of
+
+    jobs, minutes = work.executor.jobs, cost_of(missing).seconds / work.executor.jobs / 60
     counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(requests), "run"), (jobs, "worker"))]
     return f"{counts[0]}, {len(missing)} to do with {counts[1]}: about {minutes:.1f} minutes"
 

@@ -96,7 +96,8 @@ def reproduce(
     options.say_failed(failed)
     say(f"done in {time.perf_counter() - start:.0f} s, {len(failed)} failed")
     say(str(outcome))
-    reused = sum(request not in missing for request in again)
+    made = [job.request for job in missing]
+    reused = sum(request not in made for request in again)
     content |= {"runs": len(again), "trained": len(missing) - len(failed), "reused": reused, "failed": failed}
     return Answer(content, code=1 if failed or outcome.word == "different" else 0)
 

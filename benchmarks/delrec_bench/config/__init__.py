@@ -3,6 +3,6 @@
 from delrec_bench.config.evaluation import Evaluation
 from delrec_bench.config.resolving import Resolved, bound, resolve
 from delrec_bench.config.searched import Search
-from delrec_bench.config.settings import FORECAST, Settings, defaults, full_key, full_keys, settle
+from delrec_bench.config.settings import FORECAST, Settled, defaults, full_key, full_keys, settle
 from delrec_bench.config.toml import parse_setting, preset, profiles, read_toml, toml_value
 from delrec_bench.config.tree import AXES, Device, Request, Seeds, Spot, TrainingConfig

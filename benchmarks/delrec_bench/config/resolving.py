@@ -16,14 +16,14 @@ from delrec.engines import engine_for
 
 from delrec_bench.arithmetic import Arithmetic, why_not_portable
 from delrec_bench.config.evaluation import Evaluation, is_evaluation
-from delrec_bench.config.settings import Settings, settle
+from delrec_bench.config.settings import settle
 from delrec_bench.config.tree import Request, Seeds, TrainingConfig
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import Method, MethodTable
 from delrec_bench.records import Asked, canonical_json, plain, run_key
-from delrec_bench.tasks.task import TaskTable
+from delrec_bench.tasks.task import Task, TaskTable
 from delrec_bench.workspace import Workspace
 
 LARGEST = 1 << 16  # neurons per layer, where the search for a width gives up
@@ -36,9 +36,6 @@ class Resolved:
     asked: Asked
     method: Method
     data: TaskData
-    training: TrainingConfig
-    seeds: Seeds
-    evaluation: Evaluation
 
     @property
     def key(self) -> str:
@@ -49,6 +46,21 @@ class Resolved:
     def configuration(self) -> dict[str, Any]:
         """Every setting as plain values: the record's."""
         return self.asked.configuration
+
+    @property
+    def training(self) -> TrainingConfig:
+        """Settings of the training loop."""
+        return TrainingConfig(**self.configuration["training"])
+
+    @property
+    def seeds(self) -> Seeds:
+        """Those of the repetition."""
+        return Seeds(**self.configuration["seeds"])
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How the trained network is scored."""
+        return Evaluation(**self.configuration.get("evaluation", {}))
 
     @property
     def dtype(self) -> str:
@@ -67,37 +79,40 @@ class Resolved:
         key = run_key(configuration, self.data.identity())
         point = {name: value for name, value in asked.point.items() if not is_evaluation(name)}
         changed = {"key": key, "configuration": configuration, "point": point, "command": f"delrec-bench rerun {key}"}
-        return replace(self, asked=asked.model_copy(update=changed), evaluation=Evaluation())
+        return replace(self, asked=asked.model_copy(update=changed))
 
 
 def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
     """Settle a request, read its data and name its key; a `BenchError` says what is wrong with them."""
-    settings = settle(request, methods[request.method], tasks[request.task])
-    method, task, seeds = settings.method, settings.task, settings.seeds
+    method, task = methods[request.method], tasks[request.task]
+    values, point, searched = settle(request, method, task)
     # Runs on "cuda" may be queued where there is none.
     device = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
     try:
         engine = "none" if method.floor else engine_for(request.engine, device)[0].name
     except ValueError as error:
         raise BenchError(str(error)) from error
-    data = _read(task.load, settings.options, seeds.split, seeds.permutation, task.folder(request.data), workspace)
+    data = _data(values, task, request.data, workspace)
     if data.metric != task.metric:
         raise BenchError(
             f"task '{task.name}' declares the metric '{task.metric}', its data '{data.metric}'; they must be the same"
         )
     if method.build is not None:
-        settings = with_budget(settings, data.channels, data.classes)
-        if (skipped := settings.network.get("skip_steps", 0)) >= data.steps:
+        values = with_budget(method, values, data.channels, data.classes)
+        if (skipped := values["network"].get("skip_steps", 0)) >= data.steps:
             raise BenchError(f"network.skip_steps is {skipped}, but '{data.name}' has only {data.steps} steps")
         with suppress(RunError):  # the run itself will fail by it, and leave a record of that
-            counted(method, settings.network, data.channels, data.classes)
-    if (condition := settings.evaluation.condition) is not None and data.under is None:
-        raise BenchError(f"evaluation.condition is '{condition}', but {data.name} has no events; use a spiking task")
-    sees_test = settings.evaluation.canonical() or settings.training.selection == "best-test"
-    if request.trial and (sees_test or method.floor):
+            counted(method, values["network"], data.channels, data.classes)
+    evaluation = values.get("evaluation", {})
+    if "condition" in evaluation and data.under is None:
+        raise BenchError(
+            f"evaluation.condition is '{evaluation['condition']}', but {data.name} has no events; use a spiking task"
+        )
+    shown = values["training"].get("selection") == "best-test"
+    if request.trial and (evaluation or shown or method.floor):
         raise BenchError("a trial trains a network and never sees the test set; omit --trial")
     how = {"device": device, "engine": engine, "arithmetic": _arithmetic(request.arithmetic, device)}
-    configuration = plain({**settings.values, **how})
+    configuration = plain({**values, **how})
     if request.trial:  # a run of the same settings and seeds is another thing, with another key
         configuration["kind"] = "trial"
     key = run_key(configuration, data.identity())
@@ -108,12 +123,11 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
         repetition=request.repetition,
         configuration=configuration,
         profile=request.profile,
-        point=plain(settings.point),
-        # what only a study may show is made again from its record
-        command=request.command() if request.exhibits is None else f"delrec-bench rerun {key}",
-        provenance={} if settings.searched is None else {"searched": settings.searched},
+        point=plain(point),
+        command=f"delrec-bench rerun {key}" if shown else request.command(),  # `run` refuses what only a study may show
+        provenance={} if searched is None else {"searched": searched},
     )
-    return Resolved(asked, method, data, settings.training, seeds, settings.evaluation)
+    return Resolved(asked, method, data)
 
 
 def bound(asked: Asked, folder: str | None, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
@@ -122,17 +136,19 @@ def bound(asked: Asked, folder: str | None, methods: MethodTable, tasks: TaskTab
     Its configuration holds every setting, so that nothing is settled again. A `BenchError` says that the data is not
     that of its key.
     """
-    c = asked.configuration
-    task, seeds = tasks[c["task"]["name"]], Seeds(**c["seeds"])
-    options = TaskOptions(**{name: value for name, value in c["task"].items() if name != "name"})
-    data = _read(task.load, options, seeds.split, seeds.permutation, task.folder(folder), workspace)
-    if run_key(c, data.identity()) != asked.key:
+    data = _data(asked.configuration, tasks[asked.configuration["task"]["name"]], folder, workspace)
+    if run_key(asked.configuration, data.identity()) != asked.key:
         raise BenchError(
             f"run {asked.key[:12]} of {asked.method} used other data for {asked.task} than is here, "
             f"{data.digest[:12]}; give the folder of the same files with --data DIR"
         )
-    evaluation = Evaluation(**c.get("evaluation", {}))
-    return Resolved(asked, methods[asked.method], data, TrainingConfig(**c["training"]), seeds, evaluation)
+    return Resolved(asked, methods[asked.method], data)
+
+
+def _data(values: Mapping[str, Any], task: Task, folder: str | None, workspace: Workspace) -> TaskData:
+    options = TaskOptions(**{name: value for name, value in values["task"].items() if name != "name"})
+    seeds = Seeds(**values["seeds"])
+    return _read(task.load, options, seeds.split, seeds.permutation, task.folder(folder), workspace)
 
 
 @lru_cache(2)  # the methods of one task and repetition follow each other in a study and share their data
@@ -195,9 +211,9 @@ def solve_width(method: Method, settings: Mapping[str, Any], inputs: int, classe
     return [fits - 1 + bisect_right(range(fits, beyond), budget, key=count)] * depth
 
 
-def with_budget(settings: Settings, inputs: int, classes: int) -> Settings:
-    """Give a run the widths that its setting `budget` allows; the record's configuration then holds both."""
-    if not (budget := settings.values["budget"]):
-        return settings
-    network = settings.network | {"hidden": solve_width(settings.method, settings.network, inputs, classes, budget)}
-    return replace(settings, network=network, values={**settings.values, "network": network})
+def with_budget(method: Method, values: dict[str, Any], inputs: int, classes: int) -> dict[str, Any]:
+    """Give a run the widths that its setting `budget` allows; its configuration then holds both."""
+    if not values["budget"]:
+        return values
+    widths = solve_width(method, values["network"], inputs, classes, values["budget"])
+    return {**values, "network": values["network"] | {"hidden": widths}}

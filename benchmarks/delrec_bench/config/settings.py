@@ -6,10 +6,11 @@
 Settings are named with dots: `training.epochs`, `network.hidden`, `task.step_ms`, `seeds.split`.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Field, create_model
 
@@ -44,20 +45,10 @@ def _network_model(method: Method) -> type[BaseModel]:
     return create_model(f"Network of {method.name}", __base__=FileTable, **declared)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """A request with every setting settled that needs no data."""
+class Settled(NamedTuple):
+    """Every setting of a request that needs no data, as plain values."""
 
-    request: Request
-    method: Method
-    task: Task
-    options: TaskOptions  # how the task's data is prepared
-    training: TrainingConfig
-    network: dict[str, Any]  # what the method's `build` reads
-    seeds: Seeds
-    evaluation: Evaluation
-    dtype: str  # of network and inputs
-    values: dict[str, Any]  # all of it as plain values
+    values: dict[str, Any]  # a run's configuration, but for how it is computed and the widths that a budget gives
     point: dict[str, Any]  # what was asked for beside the profile's preset, by dotted key
     searched: str | None  # name of the searched preset whose settings it has; None without one, and of a trial
 
@@ -103,7 +94,7 @@ def full_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> dic
     return out
 
 
-def settle(request: Request, method: Method, task: Task) -> Settings:
+def settle(request: Request, method: Method, task: Task) -> Settled:
     """Settle every setting of a request that it decides without data; a `BenchError` names what is wrong in it."""
     reason = method.applicable(task)
     if reason is not None:
@@ -125,7 +116,7 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
     usual |= chosen
     values |= {key: value for key, value in chosen.items() if key not in given}
     point = {name: values[name] for name in sorted(values) if values[name] != usual[name]}
-    return _settled(request, method, task, values, point, searched)
+    return Settled(_checked(request, method, task, values), point, searched)
 
 
 def _fit_layers(values: dict[str, Any], given: Mapping[str, Any]) -> None:
@@ -137,43 +128,35 @@ def _fit_layers(values: dict[str, Any], given: Mapping[str, Any]) -> None:
             values[name] = None
 
 
-def _settled(
-    request: Request, method: Method, task: Task, values: dict[str, Any], point: dict[str, Any], searched: str | None
-) -> Settings:
-    tree: dict[str, dict[str, Any]] = {"": {}, "training": {}, "network": {}, "evaluation": {}}
+def _checked(request: Request, method: Method, task: Task, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of every setting, checked by the model of its group, as they stand in a configuration."""
+    tree: dict[str, dict[str, Any]] = defaultdict(dict)
     for key, value in values.items():
         group, _, name = key.rpartition(".")
-        tree.setdefault(group, {})[name] = value
+        tree[group][name] = value
     options, training = TaskOptions(**tree["task"]), TrainingConfig(**tree["training"])
-    evaluation = Evaluation(**tree["evaluation"])
-    if training.selection == "best-test" and request.exhibits != "test selection":
+    evaluation = Evaluation(**tree["evaluation"]).canonical()
+    if training.selection == "best-test" and request.study is None:
         raise BenchError(
             "training.selection is 'best-test', which chooses the epoch on the test set, so its score is not a "
             "result; use 'validation' or 'last'. Only `delrec-bench reproduce --study selection` shows its effect"
         )
-    model = _network_model(method)
-    network = checked(model, tree["network"], f"method '{method.name}'", "network.").model_dump()
+    network = checked(_network_model(method), tree["network"], f"method '{method.name}'", "network.").model_dump()
     trains = method.build is not None
-    whole = Whole(**tree[""]) if trains else Whole(dtype="float64")
-    asked = {axis: value for axis, value in tree["seeds"].items() if value is not None}
-    seeds = Seeds(**(asdict(Seeds.of(request.repetition, request.trial)) | asked))
+    seeds = {axis: value for axis, value in tree["seeds"].items() if value is not None}
     plain = {
         "method": method.name,
         "task": {"name": task.name, **asdict(options)},
         "training": asdict(training) if trains else {},
         "network": network,
-        "seeds": asdict(seeds),
+        "seeds": asdict(replace(Seeds.of(request.repetition, request.trial), **seeds)),
         "repetition": request.repetition,
         "epochs": training.epochs if trains else 0,
         "limit": options.limit,
-        "dtype": whole.dtype,
-        "budget": whole.budget,
+        **asdict(Whole(**tree[""]) if trains else Whole(dtype="float64")),
         "engine": request.engine,
         "device": request.device,
         "threads": request.threads,
     }
-    if evaluation.canonical():  # absent where there is none, so that the key of an ordinary run knows nothing of it
-        plain["evaluation"] = evaluation.canonical()
-    return Settings(
-        request, method, task, options, training, network, seeds, evaluation, whole.dtype, plain, point, searched
-    )
+    # absent where there is none, so that the key of an ordinary run knows nothing of it
+    return plain | ({"evaluation": evaluation} if evaluation else {})

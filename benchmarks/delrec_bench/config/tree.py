@@ -14,7 +14,6 @@ from delrec_bench.config.toml import toml_value
 from delrec_bench.schema import settings
 
 Device = Literal["cpu", "cuda", "auto"]
-Exhibit = Literal["test selection"]
 Schedule = Literal["constant", "one-cycle", "cosine", "step", "plateau"]
 Spot = tuple[str, str, tuple[tuple[str, Any], ...]]  # method, task, and where on the axes of a sweep
 
@@ -46,7 +45,6 @@ class Request:
     study: str | None = None  # that asks for the run
     trial: bool = False  # of a search: on its own seeds, scored on validation data only
     point: tuple[tuple[str, Any], ...] = ()  # (axis, value or its name): where it stands on the axes of its study
-    exhibits: Exhibit | None = None  # a breach of protocol that its study shows on purpose
 
     @property
     def spot(self) -> Spot:

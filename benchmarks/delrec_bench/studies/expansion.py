@@ -70,7 +70,6 @@ class Study:
     question: str | None = None
     finding: FindingTable | None = None
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # by dotted setting, or a name of the study's
-    drawn: tuple[str, ...] = ()  # dotted settings that are drawn anew for each repetition
     primary: PrimaryTable | None = None
     contrasts: tuple[ContrastTable, ...] = ()
     notes: tuple[str, ...] = ()
@@ -143,7 +142,6 @@ class _Expansion:
             argument=self.name if self.path in study_files().values() else self.path.name,
             summary=self.file.summary,
             axes={axis: list(points) for axis, points in self.axes.items()},
-            drawn=tuple(space),
             primary=None if table.primary is None else self.placed("primary", table.primary),
             contrasts=tuple(self.placed("contrasts", contrast) for contrast in table.contrasts),
             notes=(*self.file.notes, *table.notes),
@@ -250,7 +248,7 @@ class _Expansion:
             merged = settings[None] | settings.get(task, {}) | settings.get(method, {})
             first = Request(
                 method, task, 0, table.profile or self.profile, data=data.get(task), device=wanted.device,
-                arithmetic=wanted.arithmetic, study=self.name, exhibits=self.file.exhibits,
+                arithmetic=wanted.arithmetic, study=self.name,
             )  # fmt: skip
             for values in product(*(self.axes[axis] for axis in theirs)):
                 point = tuple(zip(theirs, values, strict=True))

@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from delrec_bench.config import read_toml
-from delrec_bench.config.tree import Exhibit
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.schema import FileTable, checked, dotted
 
@@ -143,7 +142,6 @@ class StudyFile(Profile):
 
     summary: Line  # what the study asks
     ablation: bool = False  # whether `nox -s ablate` makes its quick profile
-    exhibits: Exhibit | None = None  # a breach of protocol that it shows on purpose
     profiles: dict[str, Profile] = Field(default_factory=dict)
 
     @property

@@ -51,17 +51,17 @@ class Searching:
         of = {method: self.work.methods[method] for method in self.methods}
         self._keys = {name: searched_keys(method, defaults(method)) for name, method in of.items()}
         task = self.work.tasks[self.task]
-        settled = {name: settle(self._request(name, {}, 0), method, task) for name, method in of.items()}
-        self._epochs = {name: one.training.epochs for name, one in settled.items()}
+        settled = {name: settle(self._request(name, 0, 0), method, task).values for name, method in of.items()}
+        self._epochs = {name: values["epochs"] for name, values in settled.items()}
         first = settled[self.methods[0]]
-        self.size = size_of({"budget": first.values["budget"], "network.hidden": first.network["hidden"]})
+        self.size = size_of({"budget": first["budget"], "network.hidden": first["network"]["hidden"]})
 
-    def _request(self, method: str, settings: Mapping[str, Any], split: int, epochs: int | None = None) -> Request:
-        budget = {} if self.budget is None else {"budget": self.budget}
-        own = {key: value for key, value in settings.items() if key in self._keys[method]}
+    def _request(self, method: str, number: int, split: int, epochs: int | None = None) -> Request:
+        own = {key: value for key, value in self.settings(number).items() if key in self._keys[method]}
+        own |= {} if self.budget is None else {"budget": self.budget}
         return Request(
             method, self.task, split, self.profile, epochs, data=self.data, device=self.device,
-            overrides=tuple(sorted({**budget, **own}.items())), trial=True,
+            overrides=tuple(sorted(own.items())), trial=True, point=(("draw", number),),
         )  # fmt: skip
 
     def settings(self, number: int) -> dict[str, Any]:
@@ -71,13 +71,11 @@ class Searching:
 
     def short(self, number: int) -> list[Request]:
         """The trials of a draw: each method at a quarter of its epochs on one split."""
-        settings = self.settings(number)
-        return [self._request(m, settings, 0, max(1, math.ceil(self._epochs[m] / SHORT))) for m in self.methods]
+        return [self._request(m, number, 0, max(1, math.ceil(self._epochs[m] / SHORT))) for m in self.methods]
 
     def full(self, number: int) -> list[Request]:
         """The trials of a draw that came far: each method in full on several splits."""
-        settings = self.settings(number)
-        return [self._request(m, settings, split) for m in self.methods for split in range(self.splits)]
+        return [self._request(m, number, split) for m in self.methods for split in range(self.splits)]
 
     def cost(self) -> Cost:
         """What all trials are expected to take; the first draws stand for the best."""
@@ -109,8 +107,7 @@ class Searching:
     def _scored(self, requests: Mapping[int, Sequence[Request]]) -> list[Draw]:
         every = [request for of in requests.values() for request in of]
         missing, keys = self.work.missing(every)
-        labels = {request.command(): f"draw {number}" for number, of in requests.items() for request in of}
-        if failed := self.work.do(missing, labels):
+        if failed := self.work.do(missing):
             raise RunError(f"{len(failed)} trials failed, the first with: {failed[0]['error']}")
         scores: dict[int, list[float]] = {number: [] for number in requests}
         for number, key in zip((n for n, of in requests.items() for _ in of), keys, strict=True):

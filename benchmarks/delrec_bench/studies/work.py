@@ -9,10 +9,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from delrec_bench.config import Request, settle
 from delrec_bench.environment import machine
@@ -98,6 +97,14 @@ def networks(requests: Sequence[Request]) -> list[Request]:
     return list({request.trained().command(): request.trained() for request in requests}.values())
 
 
+class Job(NamedTuple):
+    """A run to do."""
+
+    request: Request
+    plan: Planned
+    cost: Cost
+
+
 @dataclass(frozen=True)
 class Work:
     """Where and how requests are done."""
@@ -106,47 +113,32 @@ class Work:
     methods: MethodTable
     tasks: TaskTable
     executor: Executor
-    records: Sequence[Record]  # that tell durations
+    past: Past  # that tells durations
     say: Callable[[str], None]  # a line of progress
-    _known: dict[str, tuple[Planned, Cost]] = field(default_factory=dict)  # of what is missing, by command
 
-    @cached_property
-    def past(self) -> Past:
-        """What is known of durations."""
-        return Past(self.records)
-
-    def missing(self, requests: Sequence[Request]) -> tuple[list[Request], list[str]]:
+    def missing(self, requests: Sequence[Request]) -> tuple[list[Job], list[str]]:
         """The runs without a record that must be done for requests, each key once, and the keys of all requests.
 
         A run that is not asked for but that one is derived from is among them; what is derived comes last.
         """
-        missing: dict[str, Request] = {}
+        missing: dict[str, Job] = {}
         found = {}
         for request in with_trained(requests):
             plan = Planned.of(request, self.methods, self.tasks, self.place.workspace)
             key = found[request.command()] = plan.asked.key
             if key not in missing and finished_record(self.place.workspace.runs, key) is None:
-                missing[key] = request
-                self._known[request.command()] = plan, self.past.cost(plan.asked.configuration)
+                missing[key] = Job(request, plan, self.past.cost(plan.asked.configuration))
         return list(missing.values()), [found[request.command()] for request in requests]
 
-    def cost(self, missing: Sequence[Request]) -> Cost:
-        """What the requests that `missing` gave are expected to take."""
-        return sum((self._known[request.command()][1] for request in missing), Cost())
-
-    def do(self, missing: Sequence[Request], labels: Mapping[str, str] = {}) -> list[dict[str, str]]:
-        """Do what `missing` gave; return method, task, message and command of those that failed.
-
-        `labels` say what to call a request, by its command; else it is called by its repetition and its point.
-        """
-        if not missing:
+    def do(self, jobs: Sequence[Job]) -> list[dict[str, str]]:
+        """Do what `missing` gave; return method, task, message and command of those that failed."""
+        if not jobs:
             return []
         failed = []
-        asked = [self._known[request.command()][0].asked for request in missing]
-        study = next((request.study for request in missing if request.study), None)
+        study = next((job.request.study for job in jobs if job.request.study), None)
         with (
-            follow(self.place.workspace, self.say, asked, study) as live,
-            closing(self._progress(missing, labels)) as progress,  # an interrupt ends the workers
+            follow(self.place.workspace, self.say, [job.plan.asked for job in jobs], study) as live,
+            closing(self._progress(jobs)) as progress,  # an interrupt ends the workers
         ):
             for request, done in progress:
                 if not done.reused:
@@ -156,37 +148,38 @@ class Work:
                     failed.append({**what, "command": request.command()})
         return failed
 
-    def _progress(
-        self, requests: Sequence[Request], labels: Mapping[str, str]
-    ) -> Generator[tuple[Request, Done], None, None]:
-        start, total, behind = time.perf_counter(), self.cost(requests).seconds, 0.0
-        for count, (request, done) in enumerate(self._carried(requests), 1):
-            elapsed = time.perf_counter() - start
-            behind += self.cost([request]).seconds
+    def _progress(self, jobs: Sequence[Job]) -> Generator[tuple[Request, Done], None, None]:
+        start, total, behind = time.perf_counter(), cost_of(jobs).seconds, 0.0
+        for count, (job, done) in enumerate(self._carried(jobs), 1):
+            request, elapsed = job.request, time.perf_counter() - start
+            behind += job.cost.seconds
             seconds = (total - behind) * elapsed / behind
-            point = (f", {key.rpartition('.')[2]} {value}" for key, value in request.point)
-            label = labels.get(request.command(), f"r{request.repetition}" + "".join(point))
+            point = "".join(f", {key.rpartition('.')[2]} {value}" for key, value in request.point)
             outcome = done.error or ("diverged" if done.score is None else f"{done.score:.4f}")
             self.say(
-                f"[{count}/{len(requests)}] {request.task} {request.method} {label}: {outcome} "
+                f"[{count}/{len(jobs)}] {request.task} {request.method} r{request.repetition}{point}: {outcome} "
                 f"({done.seconds:.0f} s); about {seconds / 60:.1f} minutes left"
             )
             yield request, done
 
-    def _carried(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Done]]:
+    def _carried(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Done]]:
         """Do what is trained, then what is derived; where the training failed there is nothing to score."""
-        of = {self._known[request.command()][0].asked.key: request for request in requests}
-        failed = set()
-        plans = [self._known[request.command()][0] for request in requests if not request.derived]
-        for done in self.executor.map(plans, self.place):
-            if done.error is not None:
-                failed.add(of[done.key].command())
-            yield of[done.key], done
-        plans = []
-        for request in (r for r in requests if r.derived):
-            plan = self._known[request.command()][0]
-            if request.trained().command() in failed:
-                yield request, Done(plan.asked.key, error=RunError(f"{plan}: the run it is derived from failed"))
-            else:
-                plans.append(plan)
-        yield from ((of[done.key], done) for done in self.executor.map(plans, self.place))
+        of = {job.plan.asked.key: job for job in jobs}
+        failed: set[str] = set()
+        for derived in (False, True):
+            plans = []
+            for job in (job for job in jobs if job.request.derived == derived):
+                if derived and job.request.trained().command() in failed:
+                    error = RunError(f"{job.plan}: the run it is derived from failed")
+                    yield job, Done(job.plan.asked.key, error=error)
+                else:
+                    plans.append(job.plan)
+            for done in self.executor.map(plans, self.place):
+                if done.error is not None:
+                    failed.add(of[done.key].request.command())
+                yield of[done.key], done
+
+
+def cost_of(jobs: Iterable[Job]) -> Cost:
+    """The expected time of all of them."""
+    return sum((job.cost for job in jobs), Cost())
