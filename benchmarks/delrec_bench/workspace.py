@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -114,11 +113,11 @@ def read_limited(path: Path, largest: int) -> bytes:
 
 
 def remove_drafts(folder: Path, older: float = 0.0) -> None:
-    """Remove what killed writes left behind: drafts (files, folders) that are `older` seconds old."""
-    for draft in [path for mark in ".-" for path in folder.glob(f".*{mark}????????")]:
+    """Remove what killed writes left behind: drafts that are `older` seconds old."""
+    for draft in folder.glob(".*.????????"):
         with suppress(OSError):  # another process swept it, or the folder is read-only
             if time.time() - draft.stat().st_mtime >= older:
-                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+                draft.unlink()
 
 
 def here(path: Path, workspace: Workspace) -> str:

@@ -1,18 +1,18 @@
 """One short run in a process of its own that may be killed, or kills itself at a chosen moment.
 
-    python killed_run.py ROOT [--moment epoch|checkpoint|record|finished] [--count N]
+    python killed_run.py ROOT [resume.pt|record.json|finished N]
 
 The network draws from the generators of torch, numpy and Python while it trains, its two optimisers have different
 schedules, and every epoch is checkpointed. Beside a finished run `last.pt` is left: the whole training as it ended.
 """
 
-import argparse
 import io
 import json
 import os
 import random
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from delrec_bench.records import differences, read_record, unequal
 from delrec_bench.runs import RunOutcome, folder, perform
 from delrec_bench.runs.folder import RunFolder, unsealed
 from delrec_bench.tasks.task import find_tasks
-from delrec_bench.training import loop
 from delrec_bench.workspace import workspace_at
 
 EPOCHS = 6
@@ -87,37 +86,23 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dies_at(moment: str, count: int) -> None:
+def dies_at(moment: str, count: int = 1) -> None:
     """Let this process kill itself at the `count`-th time that it comes to a moment."""
-    left = count
+    if moment == "finished":  # the record is there, and what was kept for resuming as well
+        RunFolder.tidy = lambda self: die()  # type: ignore[method-assign, assignment]
+        return
+    name, fsync, left = f".{moment}.", os.fsync, count
 
-    def due() -> bool:
+    def half_written(handle: int) -> None:
         nonlocal left
-        left -= 1
-        return left == 0
-
-    if moment == "epoch":  # half-way through it
-        step = loop.Optimisation.step
-
-        def stepping(self: Any, loss: Any) -> None:
-            step(self, loss)
-            if due():
-                die()
-
-        loop.Optimisation.step = stepping  # type: ignore[method-assign]
-    elif moment in ("checkpoint", "record"):  # its draft is half written
-        name = {"checkpoint": ".resume.pt.", "record": ".record.json."}[moment]
-        fsync = os.fsync
-
-        def syncing(handle: int) -> None:
-            if Path(f"/proc/self/fd/{handle}").readlink().name.startswith(name) and due():
+        if Path(f"/proc/self/fd/{handle}").readlink().name.startswith(name):
+            left -= 1
+            if left == 0:
                 os.ftruncate(handle, os.fstat(handle).st_size // 2)
                 die()
-            fsync(handle)
+        fsync(handle)
 
-        os.fsync = syncing
-    elif moment == "finished":  # the record is there, and what was kept for resuming as well
-        RunFolder.tidy = lambda self: die()  # type: ignore[method-assign, assignment]
+    os.fsync = half_written
 
 
 def run_folder(root: Path) -> Path:
@@ -157,10 +142,6 @@ def compare(a: Path, b: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("root", type=Path)
-    parser.add_argument("--moment", default="none")
-    parser.add_argument("--count", type=int, default=1)
-    arguments = parser.parse_args()
-    dies_at(arguments.moment, arguments.count)
-    once(arguments.root)
+    if sys.argv[2:]:
+        dies_at(sys.argv[2], int(sys.argv[3]))
+    once(Path(sys.argv[1]))

@@ -80,7 +80,7 @@ def test_whatever_a_study_file_holds_only_our_own_error_comes(tmp_path, data):
 def killed(tmp_path_factory) -> Path:
     """The folder of a run that was killed while its record was written: all else of it is there."""
     root = tmp_path_factory.mktemp("killed")
-    words = [sys.executable, driver.__file__, str(root), "--moment", "record"]
+    words = [sys.executable, driver.__file__, str(root), "record.json", "1"]
     assert subprocess.run(words, timeout=240).returncode < 0
     return run_folder(root)
 

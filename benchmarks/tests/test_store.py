@@ -8,6 +8,8 @@ import pytest
 from delrec_bench import records, results
 from delrec_bench.errors import BenchError
 from delrec_bench.records import store
+from delrec_bench.studies.collecting import merge
+from delrec_bench.workspace import workspace_at
 from fuzzing import damaged, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,6 +111,22 @@ def test_results_are_the_same_from_a_folder_and_from_the_store(tmp_path):
     assert results(str(tmp_path)).equals(results(root=str(tmp_path)))
     with pytest.raises(BenchError, match="give a repository root"):
         results(str(tmp_path / "none"))
+
+
+def test_collect_takes_finished_runs_follows_no_link_and_refuses_two_outcomes_of_one_key(tmp_path):
+    here, there = (workspace_at(tmp_path / name) for name in ("here", "there"))
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    folder = records.write_record(there.runs / RUN.key / "record.json", RUN).parent
+    (folder / "checkpoint.pt").symlink_to(secret)
+    (there.runs / ("0" * 64)).symlink_to(folder)
+    found = merge(here, [there.root])
+    assert (found.added, found.same, found.unfinished) == ([RUN.key], [], 1)
+    assert records.finished_record(here.runs, RUN.key) == RUN
+    assert not (here.runs / RUN.key / "checkpoint.pt").exists()
+    records.write_record(folder / "record.json", again(RUN))
+    with pytest.raises(BenchError, match="differ in history.*; nothing was copied"):
+        merge(here, [there.runs])
 
 
 def lines():

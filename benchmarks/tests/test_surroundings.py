@@ -145,20 +145,15 @@ def test_no_home_is_no_error(tmp_path, alone, home):
 
 
 def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
-    left = [".mine.csv.abcdefgh", ".bins-0123-abcdefgh", ".shd_train.h5.abcdefgh"]
-    folders = ["out/mine", "cache", "data/shd"]
-    kept = [tmp_path / name for name in ("cache/.fresh.npy.abcdefgh", ".hidden-stranger", "out/mine/mine.csv")]
-    for name, below in zip(left, folders, strict=True):
-        (tmp_path / below).mkdir(parents=True)
-        path = tmp_path / below / name
-        path.mkdir() if "bins" in name else path.touch()
-        os.utime(path, (0, 0))
-    for path in kept:
+    left = [tmp_path / name for name in ("out/mine/.mine.csv.abcdefgh", "cache/.b.abcdefgh", "data/shd/.x.h5.abcdefgh")]
+    kept = [tmp_path / name for name in ("cache/.fresh.npy.abcdefgh", "out/mine/.hidden-stranger", "out/mine/mine.csv")]
+    for path in (*left, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    os.utime(kept[1], (0, 0))
+    for path in (*left, kept[1], kept[2]):
+        os.utime(path, (0, 0))
     find_workspace(str(tmp_path))
-    there = {path for path in tmp_path.rglob("*") if path.name.startswith(".")}
-    assert there == set(kept[:2]) and kept[2].exists()
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
 
 
 @pytest.mark.mlflow

@@ -1,7 +1,5 @@
 """The finished runs of other folders, put beside those of this workspace."""
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +8,7 @@ from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Record, differences, finished_record, runs_below
 from delrec_bench.runs.folder import RunFolder
-from delrec_bench.workspace import Workspace
+from delrec_bench.workspace import Workspace, write_atomic
 
 FILES = ("history.jsonl", "checkpoint.pt", "record.json")  # the record last: where it is, the run is finished
 
@@ -60,13 +58,11 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
 
 
 def _take(folder: Path, here: Path) -> None:
-    """Copy a run: aside first, then each file by a rename."""
+    """Copy a run, file by file."""
     own = RunFolder(here, folder.name)
-    with own.locked(), tempfile.TemporaryDirectory(dir=own.path, prefix=".collect-") as aside:
-        names = [name for name in FILES if (folder / name).is_file() and not (folder / name).is_symlink()]
-        for name in names:
-            shutil.copyfile(folder / name, Path(aside) / name)
-        for name in names:
-            (Path(aside) / name).replace(own.path / name)
+    with own.locked():
+        for name in FILES:
+            if (folder / name).is_file() and not (folder / name).is_symlink():
+                write_atomic(own.path / name, (folder / name).read_bytes())
         own.tidy()
     say(f"taken: {folder.name[:12]} from {folder.parent}")
