@@ -217,15 +217,6 @@ def test_a_file_that_does_not_parse_or_leads_elsewhere_names_file_field_and_valu
     assert "\n" not in str(caught.value)
 
 
-def test_official_sets_have_a_file_of_their_own_and_nothing_is_listed_twice(workspace):
-    own = {"outs": [{"path": "mine/train.h5", "md5": MD5}]}
-    (workspace.data / "mine.dvc").write_text(yaml.safe_dump(own))
-    assert listed(workspace)["data/mine/train.h5"].md5 == MD5
-    (workspace.data / "other.dvc").write_text(yaml.safe_dump(own))
-    with pytest.raises(BenchError, match="other.dvc: lists 'data/mine/train.h5' a second time"):
-        listed(workspace)
-
-
 @fuzz(300)
 @given(st.data())
 def test_whatever_a_dvc_file_holds_only_our_own_error_comes(workspace, data):

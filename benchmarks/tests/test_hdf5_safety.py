@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 import pytest
-from delrec_bench.data.events import recordings
+from delrec_bench.data.binning import recordings
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.task import find_tasks

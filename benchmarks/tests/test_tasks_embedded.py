@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 from delrec_bench.data import generated
-from delrec_bench.data.binning import Bins, Recordings, bin_events
-from delrec_bench.data.events import recordings
+from delrec_bench.data.binning import Bins, Recordings, bin_events, recordings
 from delrec_bench.data.generated import RECIPES, Events, generate, joined
 from delrec_bench.data.samples import CountSamples, Tripled
 from delrec_bench.data.shelf import listed, make

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tonic
 import torch
-from delrec_bench.data.events import recordings
+from delrec_bench.data.binning import recordings
 from delrec_bench.data.from_tonic import TonicCorpus, from_first
 from delrec_bench.data.generated import RECIPES, generate, write
 from delrec_bench.data.samples import merged

@@ -26,8 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from delrec_bench.data.binning import Bins, Recordings
-from delrec_bench.data.events import BLOCK, EventBlock
+from delrec_bench.data.binning import BLOCK, Bins, EventBlock, Recordings
 from delrec_bench.data.files import files_digest, folder_digest
 from delrec_bench.data.samples import order
 from delrec_bench.data.task_data import TEST_SEED, TaskData, TaskOptions, assemble

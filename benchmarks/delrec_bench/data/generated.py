@@ -23,7 +23,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from delrec_bench.data.events import CHANNELS
+from delrec_bench.data.binning import CHANNELS
 from delrec_bench.data.files import content_digest
 from delrec_bench.data.samples import order
 from delrec_bench.workspace import write_atomic

@@ -70,13 +70,8 @@ def listed(workspace: Workspace) -> dict[str, Listed]:
     if not (root / MARKER).is_file():
         package = Path(str(resources.files("delrec_bench")))
         root = package / PACKAGED if (package / PACKAGED).is_dir() else package.parents[1]
-    found: dict[str, Listed] = {}
-    for file in [root / MARKER, *sorted((root / "data").glob("*.dvc"))]:
-        for entry in _entries(file) if file.is_file() else ():
-            if entry.path in found:
-                raise BenchError(f"{file}: lists '{entry.path}' a second time; list it in one .dvc file only")
-            found[entry.path] = entry
-    return found
+    files = [root / MARKER, *sorted((root / "data").glob("*.dvc"))]
+    return {entry.path: entry for file in files if file.is_file() for entry in _entries(file)}
 
 
 def _entries(file: Path) -> list[Listed]:

@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from delrec_bench.data import generated
-from delrec_bench.data.binning import LONGEST, Bins, Recordings
-from delrec_bench.data.events import CHANNELS, recordings
+from delrec_bench.data.binning import CHANNELS, LONGEST, Bins, Recordings, recordings
 from delrec_bench.data.files import digest_of, files_digest, need_files
 from delrec_bench.data.shelf import listed
 from delrec_bench.data.task_data import TaskData, TaskOptions, assemble

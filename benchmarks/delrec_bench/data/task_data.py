@@ -8,7 +8,7 @@ of the speakers, who then speak neither in the training data nor, where the corp
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -75,10 +75,6 @@ class TaskOptions:
     tau: Annotated[int, Field(ge=1, le=1000)] = 17
     horizon: Annotated[int, Field(ge=1, le=100_000)] = 20
 
-    def canonical(self) -> dict[str, Any]:
-        """The options as plain values, for the key and the record."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class TaskData:
@@ -141,15 +137,13 @@ def divided(
     draw_test: bool = False,
     **known: Any,
 ) -> TaskData:
-    """A task's data from the rows of each split, within the limits of the options.
+    """A task's data, the samples of each split made from its rows within the limits of the options.
 
     Args:
-        make: Makes the samples of a split from its rows.
-        whole: Rows of "train", "valid" and "test" where nothing is limited.
-        sources: What they are rows of.
-        options: Has the limits.
-        shrink_valid: Whether a limit shrinks the validation set with the training set.
-        draw_test: Whether a part of a test set is drawn, once and for all; else it is its first rows.
+        make: (split, rows) -> samples.
+        whole, sources: Rows of "train", "valid" and "test" where nothing is limited, and what they are rows of.
+        options: The limits: `shrink_valid` says whether the validation set shrinks with the training set, `draw_test`
+            whether a part of the test set is drawn, once and for all; else it is its first rows.
         known: The other fields of `TaskData`.
     """
     train, valid, test = (whole[split] for split in ("train", "valid", "test"))
@@ -190,18 +184,9 @@ def assemble(
 ) -> TaskData:
     """A task's data from the recordings of a corpus: "train", "test" and, where it has one, "valid".
 
-    Args:
-        task, folder: Its name, and the user's own folder (`--data`) or None.
-        recordings, bins, workspace: What is binned, how, and where the cache is.
-        options, seed: Limits, T and the wish for another validation; the seed of the split.
-        official: Samples by part of the official files.
-        made: Whether the files are made here.
-        steps: T, where the options do not say it; None: of the longest training or validation sample.
-        digest, notes, known: The fields of `TaskData` that the recordings do not tell.
-
-    Raises:
-        BenchError: Files that are not the task's, labels or options that do not fit them, or more memory than there is
-            for a batch.
+    T is that of the options, else `steps`, else that of the longest training or validation sample. `folder` is the
+    user's own (`--data`) or None, `official` the samples by part of the official files, which no corpus has that is
+    `made` here. A `BenchError` names files that are not the task's, labels or options that do not fit, or too many bins.
     """
     parts = binned(recordings, bins, workspace)
     top = max(part.top for part in parts.values())
