@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from delrec_bench.config import Request
     from delrec_bench.methods.method import MethodTable
     from delrec_bench.records import Failure, Record
-    from delrec_bench.runs.executors import Executor
+    from delrec_bench.runs.executors import Place
     from delrec_bench.studies.work import Job, Work
     from delrec_bench.tasks.task import TaskTable
     from delrec_bench.workspace import Workspace
@@ -102,6 +103,13 @@ class Places:
         """Folders of more methods and of more tasks, options and variables; absolute, for a worker elsewhere."""
         return _folders(self.methods, METHODS_VARIABLE), _folders(self.tasks, TASKS_VARIABLE)
 
+    @property
+    def place(self) -> "Place":
+        """Where runs are made, with the folders of more methods and tasks."""
+        from delrec_bench.runs.executors import Place
+
+        return Place(self.workspace, *self.folders())
+
     def tables(self) -> tuple["MethodTable", "TaskTable"]:
         """Every method and task, those of more folders included."""
         from delrec_bench.methods.method import find_methods
@@ -141,7 +149,6 @@ def read_runs(workspace: "Workspace", source: str | None = None) -> "tuple[list[
         source: "published", "mlflow", or a folder (a workspace, or its folder of runs); None for this workspace's runs
             and, of what is not among them, the published ones.
     """
-    from delrec_bench.environment import say
     from delrec_bench.records import read_folder, read_store, runs_below
 
     if source == "published":
@@ -165,14 +172,13 @@ def together(
     return own[0] + records, own[1] + [failure for failure in published[1] if failure.key not in there]
 
 
-def work_of(places: Places, executor: "Executor") -> "Work":
-    """The work of a command: where and how its runs are done."""
-    from delrec_bench.environment import say
-    from delrec_bench.runs.executors import Place
+def work_of(places: Places, jobs: int | None, executor: str = "local", **more: Any) -> "Work":
+    """The work of a command: where its runs are done, and by how many workers (None: one per core)."""
+    from delrec_bench.runs.executors import default_jobs, make_executor
     from delrec_bench.studies.work import Past, Work
 
-    place, past = Place(places.workspace, *places.folders()), Past(read_runs(places.workspace)[0])
-    return Work(place, *places.tables(), executor, past, say)
+    does = make_executor(executor, places.workspace, jobs=default_jobs() if jobs is None else jobs, **more)
+    return Work(places.place, *places.tables(), does, Past(read_runs(places.workspace)[0]), say)
 
 
 def planned(work: "Work", requests: "Sequence[Request]", missing: "Sequence[Job]") -> str:
@@ -186,7 +192,5 @@ def planned(work: "Work", requests: "Sequence[Request]", missing: "Sequence[Job]
 
 def say_failed(failed: Sequence[dict[str, str]]) -> None:
     """Tell which runs failed, each with the command that tries it again."""
-    from delrec_bench.environment import say
-
     for failure in failed:
         say(f"failed: {failure['error']}\n  to retry: {failure['command']}")

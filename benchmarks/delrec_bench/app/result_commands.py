@@ -124,9 +124,10 @@ LISTED = {
     "methods": ("name", "summary", "source", "learned", "control", "board", "kind"),
     "tasks": ("name", "summary", "source", "licence", "family", "metric", "embedded", "accepts_data"),
     "metrics": ("name", "label", "unit", "direction", "predicts"),
-    "profiles": ("name", "summary"),
-    "studies": ("name", "summary", "profiles"),
+    "profiles": (),
+    "studies": (),
 }
+"""What can be listed, and the attributes shown of it."""
 
 
 @command(
@@ -143,14 +144,14 @@ def list_(places: Places, what: Annotated[str | None, argument("One of: " + ", "
 
     if what is not None and what not in LISTED:
         raise BenchError(f"list: unknown '{what}'; {nearest(what, LISTED)}")
-    methods, tasks = places.tables()
+    tables: dict[str, Any] = dict(zip(("methods", "tasks"), places.tables(), strict=True)) | {"metrics": find_metrics()}
     found: dict[str, list[dict[str, Any]]] = {
         kind: [{name: getattr(entry, name) for name in LISTED[kind]} for entry in table.values()]
-        for kind, table in (("methods", methods), ("tasks", tasks), ("metrics", find_metrics()))
+        for kind, table in tables.items()
     }
     found["profiles"] = [{"name": name, "summary": f"for {', '.join(of)}"} for name, of in profiles().items()]
-    files = {name: study_file(path) for name, path in study_files().items()}
-    found["studies"] = [{"name": n, "summary": of.summary, "profiles": [*of.profiles]} for n, of in files.items()]
+    studies = {name: study_file(path) for name, path in study_files().items()}
+    found["studies"] = [{"name": n, "summary": of.summary, "profiles": [*of.profiles]} for n, of in studies.items()]
     if what is not None:
         return Answer({what: found[what]}, "\n".join(map(_shown, found[what])))
     named = {kind: [row["name"] for row in rows] for kind, rows in found.items()}

@@ -47,7 +47,7 @@ def run(
     from functools import partial
 
     from delrec_bench.config import Request, parse_setting
-    from delrec_bench.runs.executors import Place, Planned, do
+    from delrec_bench.runs.executors import Planned, do
     from delrec_bench.runs.trained import deployed_network
     from delrec_bench.tracking import follow, sync
 
@@ -63,7 +63,7 @@ def run(
         _say_epoch(entry, time.perf_counter() - start)
 
     with follow(workspace, say, [plan.asked]) as live:
-        done = do(plan, Place(workspace, *places.folders()), progress)
+        done = do(plan, places.place, progress)
         if not done.reused:
             live.end(done.key, "FINISHED" if done.error is None else "FAILED")
     record = done.record(workspace)
@@ -99,19 +99,16 @@ def _shown(record: "Record") -> str:
     from delrec_bench.metrics import metric_named
 
     result, metric = record.result, metric_named(record.metric)
-    if record.kind == "trial":
-        failed, score = result["failed"], result["valid_score"]
-        said = "trial, validation " + (f"failed: {failed}" if failed else f"{record.metric} {score:.4f}")
-    else:
-        of = f" ({result['correct']} of {result['total']})" if metric.classifies else ""
-        said = f"test {metric.format(record.score)} {metric.unit}{of}"
+    part = "valid" if record.kind == "trial" else "test"
+    said = f"{part} {metric.format(result[f'{part}_score'])} {metric.unit}"
+    said += f" ({result['correct']} of {result['total']})" if result.get("correct") is not None else ""
+    if failed := result.get("failed"):
+        said = f"failed: {failed}"
     if result.get("best_epoch"):
         said += f", epoch {result['best_epoch']} of {result['epochs']} (chosen by: {result['selection']})"
-    text = f"{record.method} on {record.task}, repetition {record.repetition}: {said}"
-    if record.parameters:
-        parts = ", ".join(f"{record.parameters[name]} {name}" for name in ("weights", "delays", "neuron"))
-        text += f"\nparameters {record.parameters['total']} ({parts})"
-    return text
+    parts = [f"{record.parameters.get(name) or 0} {name}" for name in ("weights", "delays", "neuron")]
+    counts = f"\nparameters {record.parameters['total']} ({', '.join(parts)})" if record.parameters else ""
+    return f"{record.method} on {record.task}, repetition {record.repetition}: {said}{counts}"
 
 
 @command("Run", ("rerun 3f2a", "repeat the run whose key starts with 3f2a and compare"))
@@ -123,12 +120,11 @@ def rerun(
     """Repeat a run and check whether it is equal, consistent or different (exit code 1)."""
     from delrec_bench.records import find_record, read_store
     from delrec_bench.runs.again import rerun as made_again
-    from delrec_bench.runs.executors import Place
     from delrec_bench.statistics.reproduced import MadeTwice, judge, row_of
 
     workspace = places.workspace
     found = find_record(record, workspace)
-    made = made_again(found, Place(workspace, *places.folders()), data)
+    made = made_again(found, places.place, data)
     stored = [r for r in read_store(workspace.reports, [found.task])[0] if r.kind == found.kind]
     alike = [r.score for r in stored if row_of(r) == row_of(found)]
     [row] = judge([MadeTwice(str(found), [(found, made)], alike)]).rows
@@ -163,13 +159,12 @@ def search(
     Finished trials are reused. The result is written to config/searched/TASK.json.
     """
     from delrec_bench.config.searched import keep, tuning_variance
-    from delrec_bench.runs.executors import default_jobs, make_executor
     from delrec_bench.studies.searching import Searching, entry_of
 
     members = entry_of(method, places.tables()[0])
-    executor = make_executor("local", places.workspace, jobs=default_jobs() if jobs is None else jobs)
-    work = options.work_of(places, executor)
-    one = Searching(work, task, profile, members, size, data, device, draws, finals, splits, seed)
+    one = Searching(
+        options.work_of(places, jobs), task, profile, members, size, data, device, draws, finals, splits, seed
+    )
     cost = one.cost()
     say(f"{', '.join(members)} on {task}, size {one.size}, seed {seed}: {cost}")
     content = {"methods": list(members), "size": one.size, "trials": cost.runs, "core_hours": cost.seconds / 3600}

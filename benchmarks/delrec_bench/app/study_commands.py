@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from os.path import relpath
 from typing import TYPE_CHECKING, Annotated, Any
 
 from delrec_bench.app import options
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from delrec_bench.records import Record
     from delrec_bench.statistics.reproduced import Reproduction
     from delrec_bench.studies.expansion import Study
+    from delrec_bench.studies.work import Work
 
 LATENCY_SECONDS = 90.0  # for all methods and tasks together
 
@@ -62,10 +63,9 @@ def reproduce(
 
     from delrec_bench.config import parse_setting
     from delrec_bench.environment import need_device
-    from delrec_bench.runs.executors import default_jobs, make_executor
     from delrec_bench.studies.expansion import Wanted, expand
 
-    start, workspace, (methods, tasks) = time.perf_counter(), places.workspace, places.tables()
+    start, (methods, tasks) = time.perf_counter(), places.tables()
     checked: dict[str, Any] = {"device": device, "arithmetic": arithmetic}  # by each request
     only = options.names("--only-methods", only_methods), options.names("--only-tasks", only_tasks)
     expanded = expand(study, profile, methods, tasks, Wanted(*only, repetitions, options.by_task(data), **checked))
@@ -75,11 +75,14 @@ def reproduce(
         need_device(device)
         if device != "cpu" and torch.cuda.is_available() and jobs is None and per_device is None:
             per_device = 1  # as many as there are cores would meet on one card
-    jobs, more = default_jobs() if jobs is None else jobs, dict(map(parse_setting, executor_option or ()))
-    does = make_executor(executor, workspace, jobs=jobs, per_device=per_device, scheduler=scheduler, options=more)
+    more = {
+        "per_device": per_device,
+        "scheduler": scheduler,
+        "options": dict(map(parse_setting, executor_option or ())),
+    }
+    work = options.work_of(places, jobs, executor, **more)
     if dry_run:
-        return _dry_run(expanded, places, does.jobs)
-    work = options.work_of(places, does)
+        return _dry_run(expanded, work)
     again = list(expanded.requests)
     if expanded.name == "leaderboard" and not everything:
         # repetition 0 of every row on a task that every clone has, or that was named with its data
@@ -166,13 +169,14 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
     }
 
 
-def _dry_run(study: "Study", places: Places, jobs: int) -> Answer:
-    from delrec_bench.studies.work import Cost, Past, estimate, with_trained
+def _dry_run(study: "Study", work: "Work") -> Answer:
+    from delrec_bench.studies.work import Cost, estimate, with_trained
 
-    (methods, tasks), past, whole = places.tables(), Past(options.read_runs(places.workspace)[0]), Cost()
+    jobs, whole = work.executor.jobs, Cost()
     lines = [f"study {study.name}, profile {study.profile}"]
     for task in dict.fromkeys(request.task for request in study.requests):
-        cost = estimate(with_trained([r for r in study.requests if r.task == task]), methods, tasks, past)
+        requests = with_trained([r for r in study.requests if r.task == task])
+        cost = estimate(requests, work.methods, work.tasks, work.past)
         whole += cost
         lines.append(f"  {task}: {cost}")
     lines += [f"  not applicable: {method} on {task}: {reason}" for method, task, reason in study.skipped]
@@ -204,13 +208,11 @@ def leaderboard(
     from delrec_bench.report.declared import BOARD, page_of
     from delrec_bench.report.tables import as_text, verdict_table
     from delrec_bench.report.writing import write_page
-    from delrec_bench.runs.executors import default_jobs, make_executor
     from delrec_bench.studies.expansion import expand
     from delrec_bench.studies.file import study_file, study_path
 
     workspace, (methods, tasks) = places.workspace, places.tables()
-    typed = {Path(folder).absolute(): folder for folder in places.methods or ()}
-    new = {n: typed.get(path.parent, str(path.parent)) for n, path in methods.files.items() if path.parent != FOLDER}
+    new = {name: relpath(path.parent) for name, path in methods.files.items() if path.parent != FOLDER}
     if not new and (only_tasks or data or dry_run):
         raise BenchError("there is nothing to train; give the folder of your method with --methods DIR")
     for name in new:
@@ -234,8 +236,7 @@ def leaderboard(
             for repetition in range(repetitions)
             if r.task in chosen
         ]
-        executor = make_executor("local", workspace, jobs=default_jobs() if jobs is None else jobs)
-        work = replace(options.work_of(places, executor), methods=methods)  # where the new ones are of the board
+        work = replace(options.work_of(places, jobs), methods=methods)  # where the new ones are of the board
         missing = work.missing(requests)[0]
         say(options.planned(work, requests, missing))
         if dry_run:

@@ -157,18 +157,13 @@ def _mark(row: Row, along: str, places: Sequence[Any]) -> dict[str, Any]:
     """A row in a sweep: its place along an axis, and its line; a method and the same with fixed delays are a group."""
     point = dict(row.asked.point)
     place, elsewhere = places.index(point.pop(along)), words.place(point.items())
-    mean = row["score_mean"]
-    ends = [mean if row[end] is None else row[end] for end in ("score_low", "score_high")]
-    return {
-        "task": row["task"],
-        "line": row.title.partition(" (")[0] + elsewhere,
-        "group": row.base.partition("-fixed")[0] + elsewhere,
-        "delays": row.delays,
-        "place": place,
-        "score": row.metric.shown(mean),
-        "below": row.metric.shown(mean - ends[0]),
-        "above": row.metric.shown(ends[1] - mean),
-    }
+    line, group = row.title.partition(" (")[0] + elsewhere, row.base.partition("-fixed")[0] + elsewhere
+    values = [
+        row["score_mean"] if row[name] is None else row[name] for name in ("score_low", "score_mean", "score_high")
+    ]
+    low, score, high = map(row.metric.shown, values)
+    told = {"task": row["task"], "line": line, "group": group, "delays": row.delays, "place": place}
+    return told | {"score": score, "below": score - low, "above": high - score}
 
 
 def differences(page: Page) -> Drawn | None:

@@ -113,19 +113,11 @@ def publish(
 ) -> list[Path]:
     """Put the page's runs into the store, then write reports/<page>/ from it: the only way into either.
 
-    Of the board, README shows the first rows and the figure of the findings.
-
-    Args:
-        workspace: A checkout without uncommitted changes (dvc.lock, README and reports/ apart).
-        declared: The page's declaration.
-        records: Any records; those of the page's expansion are taken.
-        allow_mixed: Publish records of several revisions; the page says so.
-
-    Returns:
-        The paths that changed in the store, and those of the page.
+    Of the board, README shows the first rows and the figure of the findings. Records of several revisions need
+    `allow_mixed`; the page says so. Returns the paths of what changed in the store, and of the page.
 
     Raises:
-        BenchError: The tree has changes, a row mixes settings, or revisions are mixed; nothing is written then.
+        BenchError: The tree has changes, a row mixes data, or revisions are mixed; nothing is written then.
     """
     if not (workspace.root / ".git").exists():
         raise BenchError(f"'{workspace.root}' is not a git repository; publish from a clone")

@@ -137,25 +137,30 @@ def paired(method: ArrayLike, control: ArrayLike, *, resolution: float = 0.0) ->
     return Estimate(mean, n, se=se, df=float(n - 1), sd=sd)
 
 
+def summed(parts: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Standard error and degrees of freedom (Satterthwaite) of a sum of independent terms of variance v_i, with f_i.
+
+    se^2 = sum_i v_i      df = (sum_i v_i)^2 / sum_i (v_i^2 / f_i)
+    """
+    known = list(parts)
+    total, spread = sum(v for v, _ in known), sum(v**2 / f for v, f in known if v)
+    return math.sqrt(total), total**2 / spread if spread else sum(f for _, f in known)
+
+
 def with_tuning(estimate: Estimate, variances: Iterable[tuple[float, float]]) -> Estimate:
     """A difference between rows that were searched separately, its interval with the variance of their tuning.
 
-    Repetitions share one tuning. So with s^2 the squared standard error over repetitions, of f degrees of freedom, and
-    v_i the tuning variance of each row, of f_i,
-
-        se^2 = s^2 + sum_i v_i      df = (s^2 + sum_i v_i)^2 / (s^4 / f + sum_i v_i^2 / f_i)      (Satterthwaite)
+    Repetitions share one tuning, so its variance is added to the squared standard error over repetitions.
 
     Args:
         estimate: Over repetitions.
-        variances: (v_i, f_i) of each of the rows that was searched on its own.
+        variances: (variance, its degrees of freedom) of each of the rows that was searched on its own.
     """
-    parts = [(v, f) for v, f in variances if v > 0]
-    if estimate.se is None or not parts:
+    tuning = [(v, f) for v, f in variances if v > 0]
+    if estimate.se is None or not tuning:
         return estimate
-    own = estimate.se**2
-    total = own + sum(v for v, _ in parts)
-    spread = (own**2 / estimate.df if own else 0.0) + sum(v**2 / f for v, f in parts)
-    return replace(estimate, se=math.sqrt(total), df=total**2 / spread)
+    se, df = summed([(estimate.se**2, estimate.df), *tuning])
+    return replace(estimate, se=se, df=df)
 
 
 def decide(

@@ -1,6 +1,5 @@
 """What a page claims: a comparison declared beforehand, judged on each task, with Holm over its tasks alone; ranks."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -8,7 +7,7 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
-from delrec_bench.statistics.paired import Estimate, Word, decide, paired
+from delrec_bench.statistics.paired import Estimate, Word, decide, paired, summed
 
 SHOWN_ONLY = 4
 """Up to this many repetitions are shown, not compared: a half-width is 2.48 sd at n = 3."""
@@ -109,15 +108,12 @@ def mean_over(estimates: Sequence[Estimate]) -> Estimate | None:
 
     It says nothing of other tasks. None of a single task, and where one has no standard error.
     """
-    known = [(e.difference, e.se, e.df) for e in estimates if e.difference is not None and e.se is not None]
     k = len(estimates)
+    known = [(e.difference, e.se, e.df) for e in estimates if e.difference is not None and e.se is not None]
     if k < 2 or len(known) < k or any(e.n <= SHOWN_ONLY for e in estimates):
         return None
-    total = sum(se**2 for _, se, _ in known)
-    spread = sum(se**4 / df for _, se, df in known)
-    mean = sum(difference for difference, _, _ in known) / k
-    df = total**2 / spread if spread else float(sum(df for _, _, df in known))
-    return Estimate(mean, k, se=math.sqrt(total) / k, df=df)
+    se, df = summed((se**2, df) for _, se, df in known)
+    return Estimate(sum(difference for difference, _, _ in known) / k, k, se=se / k, df=df)
 
 
 def rank_groups(
