@@ -75,12 +75,8 @@ def reproduce(
         need_device(device)
         if device != "cpu" and torch.cuda.is_available() and jobs is None and per_device is None:
             per_device = 1  # as many as there are cores would meet on one card
-    more = {
-        "per_device": per_device,
-        "scheduler": scheduler,
-        "options": dict(map(parse_setting, executor_option or ())),
-    }
-    work = options.work_of(places, jobs, executor, **more)
+    more = dict(map(parse_setting, executor_option or ()))
+    work = options.work_of(places, jobs, executor, per_device=per_device, scheduler=scheduler, options=more)
     if dry_run:
         return _dry_run(expanded, work)
     again = list(expanded.requests)

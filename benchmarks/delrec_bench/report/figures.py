@@ -158,10 +158,8 @@ def _mark(row: Row, along: str, places: Sequence[Any]) -> dict[str, Any]:
     point = dict(row.asked.point)
     place, elsewhere = places.index(point.pop(along)), words.place(point.items())
     line, group = row.title.partition(" (")[0] + elsewhere, row.base.partition("-fixed")[0] + elsewhere
-    values = [
-        row["score_mean"] if row[name] is None else row[name] for name in ("score_low", "score_mean", "score_high")
-    ]
-    low, score, high = map(row.metric.shown, values)
+    ends = [row["score_mean"] if row[end] is None else row[end] for end in ("score_low", "score_high")]
+    low, high, score = map(row.metric.shown, (*ends, row["score_mean"]))
     told = {"task": row["task"], "line": line, "group": group, "delays": row.delays, "place": place}
     return told | {"score": score, "below": score - low, "above": high - score}
 
