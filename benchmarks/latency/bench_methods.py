@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from delrec_bench.config import Request
-from delrec_bench.latency import BASELINE, MODES, Plan, Subject, resolved, subject, to_measure
+from delrec_bench.latency import BASELINE, MODES, Plan, Subject, label, opened, planned, subject, to_measure
 from delrec_bench.latency.measuring import record_of
 from delrec_bench.latency.timing import Times, time_in_turn
 from delrec_bench.methods.method import find_methods
@@ -26,7 +26,7 @@ from delrec_bench.workspace import find_workspace
 
 
 @lru_cache(1)
-def planned(config: pytest.Config) -> Plan:
+def plan_of(config: pytest.Config) -> Plan:
     """The plan of --plan; without it the board's methods on the tasks that need no download."""
     if path := config.getoption("--plan"):
         plan: Plan = pickle.loads(Path(path).read_bytes())
@@ -36,7 +36,8 @@ def planned(config: pytest.Config) -> Plan:
     embedded = [name for name, task in tasks.items() if task.embedded]
     threads = config.getoption("--threads")
     requests = to_measure([Request(m, t, threads=threads) for t in embedded for m in chosen], methods, tasks)
-    return Plan(requests, range(len(requests)), ((), ()), None, 2.0, "")
+    runs = [planned(request, methods, tasks, find_workspace()) for request in requests]
+    return Plan(runs, range(len(runs)), ((), ()), None, 2.0, "")
 
 
 @lru_cache(1)
@@ -46,23 +47,22 @@ def baseline_of(plan: Plan, place: int, batch: int) -> Subject:
 
 
 def built(plan: Plan, place: int, batch: int | None = None) -> Subject:
-    """The subject of a request."""
+    """The subject of a planned run."""
     methods, tasks = (find(folders) for find, folders in zip((find_methods, find_tasks), plan.folders, strict=True))
-    return subject(resolved(plan.requests[place], methods, tasks, plan.workspace or find_workspace()), batch)
+    return subject(opened(plan.runs[place], methods, tasks, plan.workspace or find_workspace()), batch)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    plan = planned(metafunc.config)
-    names = [f"{plan.requests[i].task}-{plan.requests[i].method}" for i in plan.measure]
-    metafunc.parametrize("place", plan.measure, ids=names, scope="module")
+    plan = plan_of(metafunc.config)
+    metafunc.parametrize("place", plan.measure, ids=[label(plan.runs[i]) for i in plan.measure], scope="module")
 
 
 @pytest.fixture(scope="module")
 def pair(pytestconfig: pytest.Config, place: int) -> Iterator[tuple[Subject, Subject, dict[str, Times]]]:
     """A method's network, the no-delay one at its batch, and what is measured, of which a record is written at last."""
-    plan, times = planned(pytestconfig), dict[str, Times]()
-    ours, tasks = plan.requests[place], [(r.method, r.task, r.data) for r in plan.requests]
-    yardstick = tasks.index((BASELINE, ours.task, ours.data))
+    plan, times = plan_of(pytestconfig), dict[str, Times]()
+    rows = [(run.asked.method, run.asked.task) for run in plan.runs]
+    yardstick = rows.index((BASELINE, rows[place][1]))
     network = built(plan, place)
     yield network, baseline_of(plan, yardstick, network.inputs.shape[1]), times
     if plan.workspace is not None and times:
@@ -75,7 +75,7 @@ def test_method(benchmark: Any, pytestconfig: pytest.Config, pair: Any, mode: st
     """One method on one task."""
     network, baseline, times = pair
     method, task = network.resolved.method.name, network.resolved.data.name
-    yardstick, seconds = {BASELINE: baseline.work(mode)}, MODES[mode] * planned(pytestconfig).seconds
+    yardstick, seconds = {BASELINE: baseline.work(mode)}, MODES[mode] * plan_of(pytestconfig).seconds
     quick, group = pytestconfig.getoption("--quick"), f"{task} {mode}"
     found = time_in_turn(benchmark, network.work(mode), yardstick, group=group, quick=quick, seconds=seconds)
     if not benchmark.enabled:

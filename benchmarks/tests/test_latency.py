@@ -112,7 +112,8 @@ def made(tmp_path_factory):
     def make(method):
         if method not in held:
             request = Request(method, "shd", profile="paper", overrides=SMALL)
-            held[method] = latency.subject(latency.resolved(request, METHODS, TASKS, workspace))
+            run = latency.planned(request, METHODS, TASKS, workspace)
+            held[method] = latency.subject(latency.opened(run, METHODS, TASKS, workspace))
         return held[method]
 
     return make
@@ -190,7 +191,7 @@ def test_the_three_tasks_are_measured_without_any_data_the_no_delay_network_firs
     assert len(wanted) == len({(r.task, r.method) for r in wanted}) == 3 * 15 - 2, "adLIF overflows on ps-mnist"
     for task in ("shd", "ssc", "ps-mnist"):
         first = next(r for r in wanted if r.task == task)
-        found = latency.resolved(first, METHODS, TASKS, workspace)
+        found = latency.opened(latency.planned(first, METHODS, TASKS, workspace), METHODS, TASKS, workspace)
         assert (first.method, found.data.kind, found.training.batch) == ("lif", "DRAWN", 256)
 
 
@@ -198,7 +199,7 @@ def test_what_was_measured_is_not_measured_again_and_what_failed_stops_no_other(
     asked, fails = [], {"gru"}
 
     def suite(plan, quick, options, say):
-        methods = [plan.requests[i].method for i in plan.measure]
+        methods = [plan.runs[i].asked.method for i in plan.measure]
         asked.append(methods)
         text = ""
         for method in methods:

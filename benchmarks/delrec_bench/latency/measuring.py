@@ -16,10 +16,11 @@ from delrec_bench.arithmetic import POOLS, environment
 from delrec_bench.config import Request
 from delrec_bench.environment import machine
 from delrec_bench.errors import BenchError
-from delrec_bench.latency.subjects import BASELINE, MODES, Subject, resolved, to_measure
+from delrec_bench.latency.subjects import BASELINE, MODES, Subject, planned, to_measure
 from delrec_bench.latency.timing import Times, quartiles
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import RESULTS_VERSION, Record, latency_key, read_folder
+from delrec_bench.runs.executors import Planned
 from delrec_bench.runs.recording import counts_of, make_record
 from delrec_bench.tasks.task import TaskTable
 from delrec_bench.workspace import Workspace
@@ -35,7 +36,7 @@ Say = Callable[[str], None]
 class Plan:
     """What a process of the suite is to measure; it is pickled."""
 
-    requests: Sequence[Request]  # the no-delay network of each task among them
+    runs: Sequence[Planned]  # the no-delay network of each task among them
     measure: Sequence[int]  # their places; the others are only compared with
     folders: tuple[Sequence[str], Sequence[str]]  # of more methods, and of more tasks
     workspace: Workspace | None  # where records are kept; None keeps none
@@ -66,32 +67,34 @@ def measure(
         raise BenchError(f"latency can only be measured in a clone: {CHECKOUT / SUITE} is missing")
     # the suite runs in the checkout, wherever a folder of files was named from
     requests = [r if r.data is None else replace(r, data=str(Path(r.data).absolute())) for r in requests]
-    requests = to_measure(requests, methods, tasks)
-    keys: dict[int, str] = {}
-    failed: dict[int, str] = {}
-    for place, request in enumerate(requests):
+    runs, failed = [], []
+    for request in to_measure(requests, methods, tasks):
         try:
-            keys[place] = resolved(request, methods, tasks, workspace).key
+            runs.append(planned(request, methods, tasks, workspace))
         except BenchError as error:
-            failed[place] = str(error)
+            failed.append(f"{request.method} on {request.task}: {error}")
     before = done = _measured(workspace, say)
-    waiting = [place for place, key in keys.items() if again or key not in before]
+    waiting = [place for place, run in enumerate(runs) if again or run.asked.key not in before]
     if waiting:
-        plan = Plan(requests, waiting, folders, workspace, each, command)
+        plan = Plan(runs, waiting, folders, workspace, each, command)
         code, text = _run_suite(plan, quick, pytest, say)
         if code > 1:
             raise BenchError(f"the latency suite could not run (pytest exit {code}): {text[-1500:].strip()}")
         done = _measured(workspace, say)
-        for place in waiting:
-            if done.get(keys[place]) == before.get(keys[place]):
-                name = f"[{requests[place].task}-{requests[place].method}-"
+        for run in (runs[place] for place in waiting):
+            if done.get(run.asked.key) == before.get(run.asked.key):
+                name = f"[{label(run)}-"
                 lines = [line for line in text.splitlines() if line.startswith(("FAILED ", "ERROR ")) and name in line]
-                failed[place] = lines[0].partition(" - ")[2] if lines else f"pytest exit {code}"
-    lines = [f"{requests[place].method} on {requests[place].task}: {why}" for place, why in sorted(failed.items())]
-    for line in lines:
+                failed.append(f"{run}: {lines[0].partition(' - ')[2] if lines else f'pytest exit {code}'}")
+    for line in failed:
         say(f"no latency of {line}")
-    found = [done[key] for key in keys.values() if key in done]
-    return Outcome(found, sum(r != before.get(r.result["run"]) for r in found), lines)
+    found = [done[run.asked.key] for run in runs if run.asked.key in done]
+    return Outcome(found, sum(r != before.get(r.result["run"]) for r in found), failed)
+
+
+def label(run: Planned) -> str:
+    """What the suite calls a run."""
+    return f"{run.asked.configuration['task']['name']}-{run.asked.method}"
 
 
 def _measured(workspace: Workspace, say: Say) -> dict[str, Record]:
@@ -105,7 +108,7 @@ def _measured(workspace: Workspace, say: Say) -> dict[str, Record]:
 
 def _run_suite(plan: Plan, quick: bool, options: Sequence[str], say: Say) -> tuple[int, str]:
     """Run the suite in a process of its own, which ends with this one; return the exit code and what it said."""
-    threads = str(plan.requests[plan.measure[0]].threads)
+    threads = str(plan.runs[plan.measure[0]].asked.configuration["threads"])
     # without the variables of a pytest around this one: a worker of xdist would record nothing
     outside = {name: value for name, value in environment("native").items() if not name.startswith("PYTEST_")}
     path = os.pathsep.join([str(CHECKOUT), *filter(None, sys.path)])

@@ -22,13 +22,14 @@ from delrec import RecurrentDelays, SpikingLayer, flush_denormals
 from delrec.engines.events.network import EventNetwork
 from torch import Tensor
 
-from delrec_bench.config import Request, Resolved, defaults, resolve
+from delrec_bench.config import Request, Resolved, bound, defaults
 from delrec_bench.environment import need_device
 from delrec_bench.latency.drawn import with_drawn_inputs
 from delrec_bench.latency.firing import fire, spike_rates
 from delrec_bench.latency.timing import finished
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.networks import Network
+from delrec_bench.runs.executors import Planned
 from delrec_bench.tasks.task import TaskTable
 from delrec_bench.training import Optimisation, build, exact
 from delrec_bench.workspace import Workspace
@@ -142,9 +143,18 @@ def to_measure(requests: Iterable[Request], methods: MethodTable, tasks: TaskTab
     return list(found.values())
 
 
-def resolved(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
-    """A request with its data: a task's own, a user's, or drawn at the shape of an official one; timed natively."""
-    task = tasks[request.task]
-    own = TaskTable({request.task: task if request.data is not None else with_drawn_inputs(task)})
+def planned(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Planned:
+    """Resolve a request, timed natively, on a task's own data, a user's, or data drawn at an official one's shape."""
     need_device(request.device)
-    return resolve(replace(request, arithmetic="native"), methods, own, workspace)
+    own = _with_inputs(tasks, request.task, request.data)
+    return Planned.of(replace(request, arithmetic="native"), methods, own, workspace)
+
+
+def opened(run: Planned, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
+    """Return what was planned, with its data."""
+    own = _with_inputs(tasks, run.asked.configuration["task"]["name"], run.folder)
+    return bound(run.asked, run.folder, methods, own, workspace)
+
+
+def _with_inputs(tasks: TaskTable, name: str, folder: str | None) -> TaskTable:
+    return TaskTable({name: tasks[name] if folder is not None else with_drawn_inputs(tasks[name])})
