@@ -40,17 +40,14 @@ def run(
         RunError: If the run fails.
     """
     from delrec_bench.config import Request
-    from delrec_bench.methods.method import find_methods
-    from delrec_bench.runs.executors import Place, Planned, do
+    from delrec_bench.runs.executors import Place, do
     from delrec_bench.schema import dotted
-    from delrec_bench.tasks.task import find_tasks
     from delrec_bench.workspace import find_workspace
 
     options = {name: settings.pop(name) for name in tuple(settings) if name in Request.__dataclass_fields__}
     request = Request(method, task, overrides=tuple(dotted(settings).items()), **options)
     place = Place(find_workspace(root, runs), tuple(methods), tuple(tasks))
-    plan = Planned.of(request, find_methods(place.method_dirs), find_tasks(place.task_dirs), place.workspace)
-    return do(plan, place).record(place.workspace)
+    return do(place.plan(request), place).record(place.workspace)
 
 
 def results(source: str = "published", *, root: str | None = None, runs: str | None = None) -> "pd.DataFrame":

@@ -18,8 +18,7 @@ from delrec_bench.config import Request, defaults
 from delrec_bench.environment import provenance
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import RESULTS_VERSION, Record
-from delrec_bench.runs.executors import Local, Place, Planned
-from delrec_bench.tasks.task import find_tasks
+from delrec_bench.runs.executors import Local, Place
 from delrec_bench.workspace import workspace_at
 
 FILE = Path(__file__).with_name("digests.json")
@@ -60,9 +59,9 @@ def made(jobs: int = 2, **more: Any) -> dict[str, str]:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         workspace = workspace_at(Path(folder))
-        tables = find_methods(), find_tasks(), workspace
-        plans = [Planned.of(request(method, task, **more), *tables) for method, task in RUNS]
-        for done in Local(jobs).map(plans, Place(workspace)):
+        place = Place(workspace)
+        plans = [place.plan(request(method, task, **more)) for method, task in RUNS]
+        for done in Local(jobs).map(plans, place):
             record = done.record(workspace)
             checkpoint = workspace.runs / record.key / "checkpoint.pt"
             weights = torch.load(checkpoint)["state_dict"] if checkpoint.exists() else {}

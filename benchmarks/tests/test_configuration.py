@@ -29,7 +29,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import Method, find_methods
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import canonical_json
-from delrec_bench.runs.executors import Planned
+from delrec_bench.runs.executors import Place
 from delrec_bench.tasks.task import TaskTable, find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -153,7 +153,7 @@ def test_an_option_of_forecasts_is_not_meant_elsewhere():
 
 def test_the_command_of_a_request_makes_the_same_request(monkeypatch, tmp_path):
     made = []
-    monkeypatch.setattr(Planned, "of", lambda request, *_: made.append(request) or sys.exit())
+    monkeypatch.setattr(Place, "plan", lambda _, request: made.append(request) or sys.exit())
     request = Request("dcls", "shd", 2, epochs=3, data="corpus", overrides=(("hidden", [3, 4]), ("ties", "last")))
     with pytest.raises(SystemExit):
         app.main(shlex.split(request.command())[1:])

@@ -21,7 +21,7 @@ from delrec_bench.records import finished_record, read_folder, read_store
 from delrec_bench.report.declared import declaration
 from delrec_bench.runs import perform, single
 from delrec_bench.runs.again import rerun
-from delrec_bench.runs.executors import Place, Planned
+from delrec_bench.runs.executors import Place
 from delrec_bench.runs.trained import network_of
 from delrec_bench.statistics.reproduced import MadeTwice, judge
 from delrec_bench.studies.expansion import expand
@@ -92,7 +92,7 @@ def no_training(*_, **__):
 
 def test_the_command_of_a_published_run_gives_its_key(workspace, monkeypatch):
     asked = []
-    monkeypatch.setattr(Planned, "of", lambda request, *_: asked.append(request) or sys.exit())
+    monkeypatch.setattr(Place, "plan", lambda _, request: asked.append(request) or sys.exit())
     records, _ = read_store(ROOT / "reports", ["digits", "mackey-glass", "yin-yang"])
     chosen = [r for r in records if r.kind in ("run", "floor") and r.repetition == 0]
     assert chosen

@@ -72,8 +72,7 @@ def place(root: Path, methods: str) -> Place:
 
 
 def plan(name: str, there: Place) -> Planned:
-    request = Request(name, "digits", epochs=3, limit=32, overrides=SETTINGS)
-    return Planned.of(request, find_methods(there.method_dirs), find_tasks(), there.workspace)
+    return there.plan(Request(name, "digits", epochs=3, limit=32, overrides=SETTINGS))
 
 
 def done_alone(name: str, there: Place) -> Record:

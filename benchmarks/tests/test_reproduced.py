@@ -9,11 +9,9 @@ import pytest
 import torch
 from delrec_bench import app
 from delrec_bench.config import Request
-from delrec_bench.methods.method import find_methods
 from delrec_bench.records import publish, write_record
-from delrec_bench.runs.executors import Place, Planned, do
+from delrec_bench.runs.executors import Place, do
 from delrec_bench.statistics.reproduced import MadeTwice, fingerprint_difference, judge, match, pair_word
-from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training.fingerprint import signs
 from delrec_bench.workspace import workspace_at
 
@@ -29,8 +27,8 @@ def workspace(tmp_path_factory):
 
 
 def done(workspace, request):
-    plan = Planned.of(request, find_methods(), find_tasks(), workspace)
-    return do(plan, Place(workspace)).record(workspace)
+    place = Place(workspace)
+    return do(place.plan(request), place).record(workspace)
 
 
 def made(workspace, method="delrec-axonal", settings=(), **changes):

@@ -47,7 +47,7 @@ def run(
     from functools import partial
 
     from delrec_bench.config import Request, parse_setting
-    from delrec_bench.runs.executors import Planned, do
+    from delrec_bench.runs.executors import do
     from delrec_bench.runs.trained import deployed_network
     from delrec_bench.tracking import follow, sync
 
@@ -56,19 +56,19 @@ def run(
     overrides = tuple(parse_setting(text) for text in settings or ())
     request = Request(method, task, repetition, threads=threads, overrides=overrides, trial=trial, **values)
     workspace, start = places.workspace, time.perf_counter()
-    methods, tasks = places.tables()
-    plan = Planned.of(request, methods, tasks, workspace)
+    place = places.place
+    plan = place.plan(request)
 
     def progress(entry: dict[str, Any]) -> None:
         _say_epoch(entry, time.perf_counter() - start)
 
     with follow(workspace, say, [plan.asked]) as live:
-        done = do(plan, places.place, progress)
+        done = do(plan, place, progress)
         if not done.reused:
             live.end(done.key, "FINISHED" if done.error is None else "FAILED")
     record = done.record(workspace)
     try:
-        sync(workspace, [record], partial(deployed_network, methods=methods))
+        sync(workspace, [record], partial(deployed_network, methods=place.tables()[0]))
     except BenchError as error:  # a view of the record, which holds without it
         say(f"warning: {error}")
     path = str(workspace.runs / record.key / "record.json")

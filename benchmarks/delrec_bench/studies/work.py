@@ -124,7 +124,7 @@ class Work:
         missing: dict[str, Job] = {}
         found = {}
         for request in with_trained(requests):
-            plan = Planned.of(request, self.methods, self.tasks, self.place.workspace)
+            plan = self.place.plan(request)
             key = found[request.command()] = plan.asked.key
             if key not in missing and finished_record(self.place.workspace.runs, key) is None:
                 missing[key] = Job(request, plan, self.past.cost(plan.asked.configuration))

@@ -38,26 +38,11 @@ def _variables() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a worker needs to find everything again in its own process."""
-
-    workspace: Workspace  # on a file system that every worker sees
-    method_dirs: tuple[str, ...] = ()  # of plug-ins
-    task_dirs: tuple[str, ...] = ()
-    variables: dict[str, str] = field(default_factory=_variables)  # the suite's, as where the study was started
-
-
-@dataclass(frozen=True)
 class Planned:
     """A run as a worker is handed it: resolved once, as plain data."""
 
     asked: Asked
     folder: str | None = None  # of a user's own files
-
-    @classmethod
-    def of(cls, request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> "Planned":
-        """Resolve a request."""
-        return cls(resolve(request, methods, tasks, workspace).asked, request.data)
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -67,6 +52,24 @@ class Planned:
 
     def __str__(self) -> str:
         return f"{self.asked.method} on {self.asked.task}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a worker needs to find everything again in its own process."""
+
+    workspace: Workspace  # on a file system that every worker sees
+    method_dirs: tuple[str, ...] = ()  # of plug-ins
+    task_dirs: tuple[str, ...] = ()
+    variables: dict[str, str] = field(default_factory=_variables)  # the suite's, as where the study was started
+
+    def tables(self) -> tuple[MethodTable, TaskTable]:
+        """Return every method and task."""
+        return find_methods(self.method_dirs), find_tasks(self.task_dirs)
+
+    def plan(self, request: Request) -> Planned:
+        """Resolve a request for a worker."""
+        return Planned(resolve(request, *self.tables(), self.workspace).asked, request.data)
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,7 @@ def work(plan: Planned, place: Place, progress: Progress | None = None) -> Done:
         key, start = plan.asked.key, time.perf_counter()
         os.environ.update(place.variables)
         try:
-            methods, tasks = find_methods(place.method_dirs), find_tasks(place.task_dirs)
-            resolved = bound(plan.asked, plan.folder, methods, tasks, place.workspace)
+            resolved = bound(plan.asked, plan.folder, *place.tables(), place.workspace)
             record, reused = perform(resolved, place.workspace, progress)
             score = record.result["valid_score"] if record.kind == "trial" else record.score
             return Done(key, score, reused, time.perf_counter() - start)
