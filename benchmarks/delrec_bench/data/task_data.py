@@ -186,7 +186,8 @@ def assemble(
 
     T is that of the options, else `steps`, else that of the longest training or validation sample. `folder` is the
     user's own (`--data`) or None, `official` the samples by part of the official files, which no corpus has that is
-    `made` here. A `BenchError` names files that are not the task's, labels or options that do not fit, or too many bins.
+    `made` here. A `BenchError` names files that are not the task's, labels or options that do not fit, or too
+    many bins.
     """
     parts = binned(recordings, bins, workspace)
     top = max(part.top for part in parts.values())
