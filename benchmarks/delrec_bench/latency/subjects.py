@@ -22,7 +22,7 @@ from delrec import RecurrentDelays, SpikingLayer, flush_denormals
 from delrec.engines.events.network import EventNetwork
 from torch import Tensor
 
-from delrec_bench.config import Request, Resolved, bound, defaults
+from delrec_bench.config import Request, Resolved, bound, defaults, resolve
 from delrec_bench.environment import need_device
 from delrec_bench.latency.drawn import with_drawn_inputs
 from delrec_bench.latency.firing import fire, spike_rates
@@ -147,7 +147,7 @@ def planned(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     """Resolve a request, timed natively, on a task's own data, a user's, or data drawn at an official one's shape."""
     need_device(request.device)
     own = _with_inputs(tasks, request.task, request.data)
-    return Planned.of(replace(request, arithmetic="native"), methods, own, workspace)
+    return Planned(resolve(replace(request, arithmetic="native"), methods, own, workspace).asked, request.data)
 
 
 def opened(run: Planned, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
