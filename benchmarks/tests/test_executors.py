@@ -80,11 +80,14 @@ def done_alone(name: str, there: Place) -> Record:
 
 
 def test_a_planned_run_is_plain_data_that_another_process_does_without_settling_anything(tmp_path, monkeypatch):
+    monkeypatch.setenv("DELREC_ENGINE", "reference")
     there = place(tmp_path, method(tmp_path / "methods", "plain"))
     handed = pickle.loads(pickle.dumps(plan("plain", there)))
+    monkeypatch.delenv("DELREC_ENGINE")
     monkeypatch.setattr("delrec_bench.config.resolving.settle", lambda *_: pytest.fail("settled again"))
     record = work(handed, there).record(there.workspace)
     assert (record.key, record.configuration) == (handed.asked.key, handed.asked.configuration)
+    assert record.engine == os.environ["DELREC_ENGINE"] == "reference", "the study's environment goes with it"
     other = Planned(handed.asked.model_copy(update={"key": "0" * 64}))
     assert "used other data for digits than is here" in str(work(other, there).error)
 
@@ -130,26 +133,20 @@ def test_a_run_whose_worker_is_killed_goes_on(tmp_path, capfd, dies_once, name):
 
 
 STUDY = """
-summary = "the same wherever it runs"
-methods = ["dies-once", "lif", "counts-only"]
+summary = "a study of these tests"
+methods = {methods}
 tasks = ["digits"]
-repetitions = 2
-
-[quick.set]
-training.epochs = 3
-training.batch = 16
-task.limit = 32
-task.test_limit = 30
-
-[quick.set.lif]
-network.hidden = [6]
+repetitions = {repetitions}
+[quick]
+set = {{ training = {{ epochs = 3, batch = 16 }}, task = {{ limit = 32, test_limit = 30 }}, lif = {{ hidden = [6] }} }}
 """
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_processes_dask_with_a_killed_worker_and_two_folders_give_the_same_page(tmp_path, dies_once, capsys):
-    (tmp_path / "ways.toml").write_text(STUDY)
+    methods = ["dies-once", "lif", "counts-only"]
+    (tmp_path / "ways.toml").write_text(STUDY.format(methods=methods, repetitions=2))
     local, dask, one, two, joined = (tmp_path / name for name in ("local", "dask", "one", "two", "joined ü"))
 
     def trained(root, *words):
@@ -237,17 +234,6 @@ def test_an_executor_that_cannot_be_is_refused(tmp_path, name, options, message)
         list(executor.map([plan("lif", there)], there))
 
 
-WAITING = """
-summary = "runs that wait"
-methods = ["waits"]
-tasks = ["digits"]
-repetitions = 3
-[quick.set]
-training.epochs = 1
-task.limit = 32
-"""
-
-
 def alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -261,7 +247,7 @@ def alive(pid: int) -> bool:
 def test_workers_end_with_their_parent(tmp_path, monkeypatch, number, code):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")  # refused at once
     methods = method(tmp_path / "methods", "waits", penalty=WAITS)
-    (tmp_path / "waiting.toml").write_text(WAITING)
+    (tmp_path / "waiting.toml").write_text(STUDY.format(methods=["waits"], repetitions=3))
     words = ["reproduce", "--study", tmp_path / "waiting.toml", "--methods", methods, "--root", tmp_path, "--jobs", "2"]
     parent = subprocess.Popen([sys.executable, "-m", "delrec_bench.app", *words], stderr=subprocess.DEVNULL)
     workers: list[int] = []
@@ -327,12 +313,3 @@ def test_a_run_that_another_process_does_is_waited_for(tmp_path, capsys):
     threading.Timer(3.0, held.close).start()
     assert work(mine, there).error is None
     assert "is being done by another process; waiting for it" in capsys.readouterr().err
-
-
-def test_the_environment_of_the_study_goes_with_its_work(tmp_path, monkeypatch):
-    monkeypatch.setenv("DELREC_ENGINE", "reference")
-    there = place(tmp_path, method(tmp_path / "methods", "plain"))
-    mine = plan("plain", there)
-    monkeypatch.delenv("DELREC_ENGINE")
-    assert work(mine, there).record(there.workspace).engine == "reference"
-    assert os.environ["DELREC_ENGINE"] == "reference"

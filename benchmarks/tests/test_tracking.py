@@ -65,7 +65,7 @@ def test_a_record_becomes_a_run_below_its_study(workspace):
     assert {a.path for a in client.list_artifacts(child.info.run_id)} == {"record.json"}
 
 
-def test_two_syncs_at_once_do_not_duplicate_and_a_third_changes_nothing(workspace):
+def test_syncing_again_duplicates_nothing_and_replaces_a_record_made_again(workspace):
     made = [run(repetition=r) for r in range(6)]
     with ThreadPoolExecutor(2) as threads:
         summaries = list(threads.map(lambda _: sync(workspace, made), range(2)))
@@ -73,18 +73,12 @@ def test_two_syncs_at_once_do_not_duplicate_and_a_third_changes_nothing(workspac
     with tracking.opened(workspace) as opened:
         before = [r.to_dictionary() for r in opened.runs()]
     assert sorted(r["data"]["tags"]["delrec.key"] for r in before) == sorted(r.key for r in made)
-    assert sync(workspace, made).unchanged == 6
+    assert sync(workspace, made, study_of={made[0].key: "another"}).unchanged == 6, "a study moves no run"
     with tracking.opened(workspace) as opened:
         assert [r.to_dictionary() for r in opened.runs()] == before
-
-
-def test_a_record_made_again_replaces_its_run(workspace):
-    sync(workspace, [run()])
-    again = run().changed(measured=run().measured | {"wall_seconds": 9.0})
-    summary = sync(workspace, [again])
-    assert (summary.added, summary.replaced) == (0, 1)
+    again = made[0].changed(measured=made[0].measured | {"wall_seconds": 9.0})
+    assert sync(workspace, [again]).replaced == 1
     assert children(workspace)[1][again.key].data.metrics["measured.wall_seconds"] == 9.0
-    assert sync(workspace, [again], study_of={again.key: "another"}).unchanged == 1, "a study moves no run"
 
 
 def test_an_interrupted_sync_is_completed(workspace, monkeypatch):
@@ -173,12 +167,6 @@ def test_the_network_of_a_real_run_says_the_same_as_its_checkpoint(workspace, ca
     assert "synced without its network" in capsys.readouterr().err
 
 
-def test_one_process_at_a_time_writes(workspace):
-    busy = pytest.raises(BenchError, match="is in use: another process has held")
-    with locked(workspace.database), busy, tracking.opened(workspace, seconds=0.05):
-        pass
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -224,6 +212,9 @@ def test_what_mlflow_raises_of_its_store_is_told_in_one_line(workspace, monkeypa
     monkeypatch.setattr(MlflowClient, call, MagicMock(side_effect=error))
     with pytest.raises(BenchError, match=error.args[-1]):
         sync(workspace, [run()])
+    busy = pytest.raises(BenchError, match="is in use: another process has held")
+    with locked(workspace.database), busy, tracking.opened(workspace, seconds=0.05):
+        pass
 
 
 def test_another_tracking_uri_is_respected(workspace, tmp_path, migrated, monkeypatch):
@@ -307,11 +298,7 @@ def test_a_thread_follows_and_an_interrupt_kills_what_has_not_ended(workspace):
     client, runs = children(workspace)
     assert {key: found.info.status for key, found in runs.items()} == {one.key: "KILLED", two.key: "FINISHED"}
     assert len(losses(client, runs[one.key])) == 2 and said == []
-
-
-def test_trouble_with_the_store_is_said_once_and_stops_nothing(workspace):
-    workspace.database.write_bytes(b"garbage" * 1000)
-    one, said = run(), []
+    workspace.database.write_bytes(b"garbage" * 1000)  # said once, and stops nothing
     with follow(workspace, said.append, [one], seconds=0.01):
         history(workspace, one, 4)
     assert len(said) == 1 and "is not a database" in said[0]
