@@ -166,13 +166,12 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
 
 
 def _dry_run(study: "Study", work: "Work") -> Answer:
-    from delrec_bench.studies.work import Cost, estimate, with_trained
+    from delrec_bench.studies.work import Cost
 
     jobs, whole = work.executor.jobs, Cost()
     lines = [f"study {study.name}, profile {study.profile}"]
     for task in dict.fromkeys(request.task for request in study.requests):
-        requests = with_trained([r for r in study.requests if r.task == task])
-        cost = estimate(requests, work.methods, work.tasks, work.past)
+        cost = work.estimate([r for r in study.requests if r.task == task])
         whole += cost
         lines.append(f"  {task}: {cost}")
     lines += [f"  not applicable: {method} on {task}: {reason}" for method, task, reason in study.skipped]

@@ -175,7 +175,6 @@ class _Expansion:
         for pair in (table.primary, *table.contrasts):
             self.only("method", (pair.method, pair.control) if pair else (), self.all_methods)
         self.only("task", table.primary.over if table.primary else (), self.all_tasks)
-        self.only("method", table.not_at, self.all_methods)
         # these may stand above the profiles, and be for others
         self.only("method", table.without, list(self.methods))
         self.only("task", [*table.margin, *(task for of in table.without.values() for task in of)], list(self.tasks))
@@ -237,7 +236,6 @@ class _Expansion:
     ) -> tuple[list[Request], list[tuple[str, str, str]]]:
         """Repetition 0 of every row, and (method, task, reason) of the pairs that do not apply."""
         table, settings, firsts, skipped = self.table, self.settings(), [], []
-        not_at = {method: self.left_out(method) for method in table.not_at}
         for task, method in product(tasks, methods):
             without = "left out by the study" if task in table.without.get(method, ()) else None
             reason = without or self.methods[method].applicable(self.tasks[task])
@@ -252,8 +250,6 @@ class _Expansion:
             )  # fmt: skip
             for values in product(*(self.axes[axis] for axis in theirs)):
                 point = tuple(zip(theirs, values, strict=True))
-                if any(value in not_at.get(method, {}).get(axis, ()) for axis, value in point):
-                    continue
                 here = dict(merged)
                 for axis, value in point:
                     here |= self.axes[axis][value]
@@ -266,16 +262,6 @@ class _Expansion:
                 request = replace(first, overrides=overrides, point=point)
                 firsts.append(request if request.derived else request.trained())
         return firsts, skipped
-
-    def left_out(self, method: str) -> dict[str, list[Any]]:
-        """Where on the axes a method is left out: axis -> values as a request's `point` has them."""
-        where, out = f"not_at.{method}", {}
-        for axis, values in self.full(self.table.not_at[method], self.along(method), where).items():
-            there = list(self.axes[axis])
-            out[axis] = [_called(value) for value in values] if isinstance(values, list) else [values]
-            if not all(value in there for value in out[axis]) or all(value in out[axis] for value in there):
-                raise self.wrong(f", {where}.{axis} is {values!r}; it must be a subset of the swept values: {there}")
-        return out
 
     def repeated(self, first: Request, repetition: int, space: Mapping[str, Any]) -> Request:
         """A repetition of a run, with what is drawn for its task and repetition."""

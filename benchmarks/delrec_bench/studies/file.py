@@ -119,7 +119,6 @@ class Profile(FileTable):
     methods: Chosen = Field(default_factory=dict)  # names, or attributes (`methods/method.py`) and their values
     tasks: Chosen = Field(default_factory=dict)  # names, or attributes (`tasks/task.py`) and their values
     without: dict[str, list[str]] = Field(default_factory=dict)  # method -> tasks that it is left out of
-    not_at: dict[str, dict[str, Any]] = Field(default_factory=dict)  # method -> setting -> values where it is left out
     repetitions: Annotated[int, Field(ge=1, le=MOST_REPETITIONS)] = 3  # of each row, each with its own seeds
     profile: str | None = None  # of presets; by itself the one of the same name
     set: dict[str, Any] = Field(default_factory=dict)  # for every run; `set.TASK` and `set.METHOD` for these alone

@@ -24,7 +24,7 @@ from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import canonical_json, finished_record
 from delrec_bench.studies.expansion import drawn
-from delrec_bench.studies.work import Cost, Work, estimate
+from delrec_bench.studies.work import Cost, Work
 
 SHORT = 4  # draws are trained for a quarter of the epochs
 
@@ -81,7 +81,7 @@ class Searching:
         """What all trials are expected to take; the first draws stand for the best."""
         short = [request for number in range(self.draws) for request in self.short(number)]
         full = [request for number in range(self.finals) for request in self.full(number)]
-        return estimate([*short, *full], self.work.methods, self.work.tasks, self.work.past)
+        return self.work.estimate([*short, *full])
 
     def run(self) -> Search:
         """Do every trial that lacks a record, and choose; after a `RunError` the next call goes on where it was."""

@@ -74,12 +74,6 @@ class Past:
         return Cost(1, 1, seconds, seconds)
 
 
-def estimate(requests: Iterable[Request], methods: MethodTable, tasks: TaskTable, past: Past) -> Cost:
-    """The expected time of runs."""
-    settled = (settle(request, methods[request.method], tasks[request.task]).values for request in requests)
-    return sum(map(past.cost, settled), Cost())
-
-
 def with_trained(requests: Sequence[Request]) -> list[Request]:
     """Requests, and the trained runs that they are derived from where these are not among them, each once.
 
@@ -115,6 +109,11 @@ class Work:
     executor: Executor
     past: Past  # that tells durations
     say: Callable[[str], None]  # a line of progress
+
+    def estimate(self, requests: Sequence[Request]) -> Cost:
+        """The expected time of requests, as if none had been done; no data is read for it."""
+        of = [settle(r, self.methods[r.method], self.tasks[r.task]).values for r in with_trained(requests)]
+        return sum(map(self.past.cost, of), Cost())
 
     def missing(self, requests: Sequence[Request]) -> tuple[list[Job], list[str]]:
         """The runs without a record that must be done for requests, each key once, and the keys of all requests.
