@@ -101,7 +101,7 @@ def test_a_record_made_again_is_the_same_outside_measured(root, capsys):
         ("list methods --jsno", "No such option: --jsno (Possible options: --json)"),
         ("list method", "did you mean 'methods'"),
         ("data stat", "No such command 'stat'. Did you mean 'status'?"),
-        ("reproduce --repetitions 100000000 --dry-run", "--repetitions is 100000000; it must be from 1 to 1000"),
+        ("reproduce --repetitions 100000000 --dry-run", "--repetitions is 100000000; it must be less"),
         ("reproduce --study mine.toml", "no study file 'mine.toml'"),
         ("reproduce --device tpu", "--device is 'tpu'; it must be 'cpu', 'cuda' or 'auto'"),
         ("reproduce --data shd", "--data 'shd' is not TASK=DIR"),

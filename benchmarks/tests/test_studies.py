@@ -281,15 +281,15 @@ def test_a_study_that_would_say_something_else_than_it_asks_is_refused(own, old,
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (expansion.Wanted(methods=("rlif",)), "study 'mine' has no method 'rlif'; did you mean 'lif'"),
-        (expansion.Wanted(tasks=("digit",)), "has no task 'digit'; did you mean 'digits'"),
-        (expansion.Wanted(data={"ssc": "x"}), "has no task 'ssc'"),
-        (expansion.Wanted(repetitions=0), "repetitions is 0"),
+        ({"methods": ("rlif",)}, "study 'mine' has no method 'rlif'; did you mean 'lif'"),
+        ({"tasks": ("digit",)}, "has no task 'digit'; did you mean 'digits'"),
+        ({"data": {"ssc": "x"}}, "has no task 'ssc'"),
+        ({"repetitions": 0}, "repetitions is 0"),
     ],
 )
 def test_a_command_that_asks_a_study_for_what_it_has_not_is_refused(own, wanted, message):
     with pytest.raises(BenchError, match=message):
-        own(MINE, wanted=wanted)
+        own(MINE, wanted=expansion.Wanted(**wanted))
 
 
 def test_delays_that_cannot_start_are_refused_before_any_run(own, workspace):

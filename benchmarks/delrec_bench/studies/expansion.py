@@ -12,11 +12,12 @@ from delrec_bench.config import Device, Request, defaults, full_key, full_keys, 
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
+from delrec_bench.schema import settings
 from delrec_bench.studies.file import (
-    MOST_REPETITIONS,
     ContrastTable,
     FindingTable,
     PrimaryTable,
+    Repetitions,
     study_file,
     study_files,
     study_path,
@@ -44,13 +45,13 @@ def drawn(space: Mapping[str, Any], *seed: str | int) -> dict[str, Any]:
     return out
 
 
-@dataclass(frozen=True)
+@settings("--")
 class Wanted:
     """What the command line asks of a study; None leaves what the study says."""
 
     methods: tuple[str, ...] | None = None  # only these of the study's
     tasks: tuple[str, ...] | None = None
-    repetitions: int | None = None
+    repetitions: Repetitions | None = None
     data: Mapping[str, str] = field(default_factory=dict)  # folder of a user's own files by task, as `run --data`
     device: Device = "cpu"
     arithmetic: Arithmetic = "portable"
@@ -126,8 +127,6 @@ class _Expansion:
         self.only("task", wanted.data, tasks)
         data = {task: str(Path(folder).expanduser()) for task, folder in wanted.data.items()}
         repetitions = table.repetitions if wanted.repetitions is None else wanted.repetitions
-        if not 1 <= repetitions <= MOST_REPETITIONS:
-            raise BenchError(f"--repetitions is {repetitions}; it must be from 1 to {MOST_REPETITIONS}")
         firsts, skipped = self.rows(methods, tasks, data, wanted)
         space = self.space({key for first in firsts for key, _ in first.overrides})
         narrowed = [f"--only-methods {','.join(methods)}"] if methods != self.all_methods else []
@@ -235,7 +234,7 @@ class _Expansion:
         self, methods: list[str], tasks: list[str], data: Mapping[str, str], wanted: Wanted
     ) -> tuple[list[Request], list[tuple[str, str, str]]]:
         """Repetition 0 of every row, and (method, task, reason) of the pairs that do not apply."""
-        table, settings, firsts, skipped = self.table, self.settings(), [], []
+        table, said, firsts, skipped = self.table, self.settings(), [], []
         for task, method in product(tasks, methods):
             without = "left out by the study" if task in table.without.get(method, ()) else None
             reason = without or self.methods[method].applicable(self.tasks[task])
@@ -243,7 +242,7 @@ class _Expansion:
                 skipped.append((method, task, reason))
                 continue
             known, theirs = self.known[method], self.along(method)
-            merged = settings[None] | settings.get(task, {}) | settings.get(method, {})
+            merged = said[None] | said.get(task, {}) | said.get(method, {})
             first = Request(
                 method, task, 0, table.profile or self.profile, data=data.get(task), device=wanted.device,
                 arithmetic=wanted.arithmetic, study=self.name,

@@ -22,7 +22,7 @@ from delrec_bench.errors import BenchError, nearest
 from delrec_bench.schema import FileTable, checked, dotted
 
 FOLDER = Path(__file__).parent
-MOST_REPETITIONS = 1000
+Repetitions = Annotated[int, Field(ge=1, le=1000)]
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -119,7 +119,7 @@ class Profile(FileTable):
     methods: Chosen = Field(default_factory=dict)  # names, or attributes (`methods/method.py`) and their values
     tasks: Chosen = Field(default_factory=dict)  # names, or attributes (`tasks/task.py`) and their values
     without: dict[str, list[str]] = Field(default_factory=dict)  # method -> tasks that it is left out of
-    repetitions: Annotated[int, Field(ge=1, le=MOST_REPETITIONS)] = 3  # of each row, each with its own seeds
+    repetitions: Repetitions = 3  # of each row, each with its own seeds
     profile: str | None = None  # of presets; by itself the one of the same name
     set: dict[str, Any] = Field(default_factory=dict)  # for every run; `set.TASK` and `set.METHOD` for these alone
     # Setting -> the values it takes; or a name of your own -> tables, each with its `name` and its settings.
