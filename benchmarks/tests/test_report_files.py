@@ -103,11 +103,9 @@ def test_csv_json_and_metrics_hold_the_numbers_that_people_read(page, markup, ma
 
 def test_a_floor_that_is_always_the_same_has_no_spread():
     """Its repetitions stood there as "45.00 ± 0.00", as if it were known so well."""
-    records = [made_up.scored_at("counts-only", r, 0.45, kind="floor", parameters={}) for r in range(3)]
-    records += [made_up.scored_at("time-slices", r, 0.5 + 0.01 * r, kind="floor", parameters={}) for r in range(3)]
-    page = build(made_up.declared(records, primary=None), records)
-    told = {row["method"]: str(tables.score_cell(row)) for row in page.rows}
-    assert told["counts-only"] == "45.00" and told["time-slices"] == "51.00 (range 50.00 to 52.00)"
+    scores = [("counts-only", r, 0.45) for r in range(3)] + [("time-slices", r, 0.5 + 0.01 * r) for r in range(3)]
+    page = made_up.page_of([made_up.scored_at(*of, kind="floor", parameters={}) for of in scores], primary=None)
+    assert list(map(str, map(tables.score_cell, page.rows))) == ["51.00 (range 50.00 to 52.00)", "45.00"]
 
 
 def plain(text):

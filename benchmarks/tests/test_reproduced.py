@@ -2,17 +2,18 @@
 
 import json
 import shutil
-from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import torch
+from delrec import Trainable
 from delrec_bench import app
 from delrec_bench.config import Request
+from delrec_bench.data.samples import DenseSamples
 from delrec_bench.records import publish, write_record
 from delrec_bench.runs.executors import Place, do
 from delrec_bench.statistics.reproduced import MadeTwice, fingerprint_difference, judge, match, pair_word
-from delrec_bench.training.fingerprint import signs
+from delrec_bench.training.fingerprint import fingerprint, signs
 from delrec_bench.workspace import workspace_at
 
 from benchmarks.tests import made_up
@@ -189,9 +190,6 @@ def test_reproduce_ends_with_the_word_and_the_exit_code_follows(tmp_path, worksp
 
 
 def test_a_network_that_cannot_compute_in_float64_says_so_and_is_trained(capsys):
-    from delrec import Trainable
-    from delrec_bench.training.fingerprint import fingerprint
-
     class Single(Trainable):
         def __init__(self):
             super().__init__()
@@ -200,11 +198,8 @@ def test_a_network_that_cannot_compute_in_float64_says_so_and_is_trained(capsys)
         def forward(self, inputs):
             return self.linear(inputs.float())
 
-    samples = MagicMock(targets=torch.tensor([0, 1]))
-    samples.__len__.return_value = 2
-    samples.batch = lambda indices, device="cpu": torch.ones(4, len(indices), 3)
     model = Single()
     before = model.linear.weight.clone()
-    assert fingerprint(model, samples) == {}
+    assert fingerprint(model, DenseSamples(np.ones((2, 3), np.float32), np.array([0, 1]))) == {}
     assert "does not compute in float64" in capsys.readouterr().err
     assert model.linear.weight.dtype == torch.float32 and torch.equal(model.linear.weight, before)

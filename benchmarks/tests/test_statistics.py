@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from delrec_bench.errors import BenchError
 from delrec_bench.statistics.clusters import crossed, window_blocks
 from delrec_bench.statistics.paired import Estimate, decide, paired, with_tuning
 from delrec_bench.statistics.verdicts import Claim, holm, judge, rank_groups
@@ -27,13 +26,6 @@ def test_interval_and_p_are_those_of_the_paired_t_test():
     assert (e.n, e.df, e.difference) == (5, 4, pytest.approx(0.026))
     assert e.sd == pytest.approx(np.std(np.subtract(ours, theirs), ddof=1))
     assert (e.low, e.high, e.p) == pytest.approx((interval.low, interval.high, test.pvalue))
-
-
-@pytest.mark.parametrize(("n", "half"), [(3, 2.48), (5, 1.24), (10, 0.72), (20, 0.47)])
-def test_half_widths_of_the_protocol_in_standard_deviations(n, half):
-    x = np.arange(n, dtype=float)
-    e = paired(x, np.zeros(n))
-    assert (e.high - e.difference) / e.sd == pytest.approx(half, abs=0.005)
 
 
 def test_equivalence_is_two_one_sided_tests():
@@ -111,13 +103,6 @@ def test_the_step_of_a_score_bounds_the_spread_from_below():
     assert decide(few, more_is_better=True) == "inconclusive"
     assert decide(many, more_is_better=True) == "better"
     assert paired(ours, theirs, resolution=1e-4) == paired(ours, theirs)
-
-
-def test_what_is_not_a_pair_is_an_error():
-    with pytest.raises(BenchError, match="same repetitions"):
-        paired([1.0, 2.0], [1.0])
-    with pytest.raises(BenchError, match="not finite"):
-        paired([1.0, math.nan], [1.0, 1.0])
 
 
 def test_an_interval_with_the_tuning_variance_holds_the_truth_as_often_as_it_says():
@@ -265,32 +250,17 @@ def test_holm_lies_between_p_and_bonferroni_and_keeps_the_order(p):
     assert sorted(range(len(p)), key=lambda i: (p[i], i)) == sorted(range(len(p)), key=lambda i: (adjusted[i], p[i], i))
 
 
-def test_thirty_five_exploratory_comparisons_cost_the_primary_nothing():
-    primary = claim("learning", 2.5, "primary", task="pooled", n=8, more=False)
-    alone = judge([primary])[0]
-    beside = judge([*(claim(f"other {i}", 1.0) for i in range(35)), primary])[-1]
-    assert beside == alone
-    assert alone.p_holm == alone.p
-    assert alone.verdict == "worse"  # more error
-
-
-def test_primaries_are_corrected_together_and_their_detectable_difference_with_them():
-    one, two = judge([claim("a", 2.5, "primary"), claim("b", 0.3, "primary")])
-    assert one.p < 0.05 < one.p_holm == pytest.approx(2 * one.p)
-    assert one.verdict == "inconclusive"
-    assert one.detectable > judge([claim("a", 2.5, "primary")])[0].detectable
-    assert two.verdict == "inconclusive"
-
-
-def test_equivalence_of_primaries_is_corrected_too():
-    near = claim("a", 0.0, "primary", margin=0.024)
-    assert judge([near])[0].verdict == "equivalent"
-    assert judge([near, *(claim(f"b{i}", 3.0, "primary", margin=0.024) for i in range(4))])[0].verdict == "inconclusive"
-
-
-def test_an_exploratory_claim_is_judged_by_its_own_interval_and_says_so():
-    (v,) = judge([claim("a", 2.5)])
-    assert (v.verdict, v.kind, v.p_holm) == ("better", "exploratory", None)
+def test_primaries_are_corrected_together_and_exploratory_claims_not_at_all():
+    primary, near = claim("a", 2.5, "primary"), claim("b", 0.0, "primary", margin=0.024)
+    (alone,), (same,) = judge([primary]), judge([near])
+    assert (alone.verdict, alone.p_holm, same.verdict) == ("better", alone.p, "equivalent")
+    *others, beside = judge([*(claim(f"other {i}", 2.5) for i in range(35)), primary])
+    assert beside == alone, "exploratory comparisons cost the primary nothing"
+    assert {(v.verdict, v.kind, v.p_holm) for v in others} == {("better", "exploratory", None)}
+    together, equal = judge([primary, near])
+    assert together.p < 0.05 < together.p_holm == pytest.approx(2 * together.p)
+    assert together.verdict == "inconclusive" and together.detectable > alone.detectable
+    assert equal.verdict == "inconclusive", "equivalence is corrected too"
 
 
 def test_few_repetitions_are_shown_not_compared():

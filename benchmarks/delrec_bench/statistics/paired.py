@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
-from delrec_bench.errors import BenchError
-
 LEVEL = 0.95
 """Confidence level of every interval."""
 ALPHA = 1 - LEVEL
@@ -111,15 +109,8 @@ def paired(method: ArrayLike, control: ArrayLike, *, resolution: float = 0.0) ->
         method: (n,) scores, one a repetition.
         control: (n,) scores of the same repetitions, in the same order.
         resolution: smallest step of a score, in its unit; 0 for a continuous one.
-
-    Raises:
-        BenchError: lengths differ, or a score is not finite.
     """
     a, b = np.asarray(method, dtype=float), np.asarray(control, dtype=float)
-    if a.shape != b.shape or a.ndim != 1:
-        raise BenchError(f"paired scores of shapes {a.shape} and {b.shape}: give the same repetitions of both methods")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise BenchError("a score is not finite")
     n, x = len(a), a - b
     if n == 0:
         return Estimate(None, 0)
