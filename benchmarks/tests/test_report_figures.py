@@ -19,7 +19,7 @@ TWO = ("digits", "formants-20")
 def drawn(monkeypatch):
     """Draws a figure, and gives what it drew: the matplotlib figure and its `Drawn`."""
     kept, whole = [], drawing.text_of
-    monkeypatch.setattr(figures, "text_of", lambda figure: kept.append(figure) or whole(figure))
+    monkeypatch.setattr(drawing, "text_of", lambda figure: kept.append(figure) or whole(figure))
 
     def draw(name, page):
         made = getattr(figures, name)(page)

@@ -26,17 +26,14 @@ README_ROWS = (
 
 
 class Line(NamedTuple):
-    """A method of the board: the command that makes its rows again, whether it is a user's, how many parameters are
-    trained on each task, and its cells by kind of column and task.
-    """
+    """A method of the board: the command that makes its rows again, whether it is a user's, and its cells."""
 
     method: str
     title: str
     family: str
     command: str
     new: bool
-    parameters: Sequence[int]
-    cells: Mapping[tuple[str, str], Cell]
+    cells: Mapping[tuple[str, str], Cell]  # by kind of column and task
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,9 @@ class Board:
             shown[f"{STEP}, {self.page.title_of(task).partition(' (')[0]}"] = STEP, task
 
         def cells(line: Line) -> dict[str, Cell]:
-            ends = sorted({min(line.parameters, default=0), max(line.parameters, default=0)})
-            size = Cell("–".join(words.number(n) for n in ends if n), value=ends[0])
+            sizes = sorted({cell.value for (kind, _), cell in line.cells.items() if kind == SIZE and cell.value})
+            ends = [*sizes[:1], *sizes[1:][-1:]]
+            size = Cell("–".join(map(words.number, ends)), value=max(ends, default=None))
             found = {(SIZE, ""): size, **line.cells}
             return {head: Cell(found[at].text, value=found[at].value) for head, at in shown.items()}
 
@@ -111,13 +109,12 @@ def board_of(page: Page) -> Board:
         )
         command = f"delrec-bench leaderboard --methods {folder}"
         command = command if folder else f"delrec-bench reproduce --only-methods {name} --all"
-        sizes = [row.trainable for row in own if row and row.trainable]
         cells = {
             (kind, task): cell
             for task, row in zip(tasks, own, strict=True)
             for kind, cell in _cells(task, name, row, rows.get((name, base_and_folder(task)[0]))).items()
         }
-        lines.append(Line(name, title, asked[name].family, command, folder is not None, sizes, cells))
+        lines.append(Line(name, title, asked[name].family, command, folder is not None, cells))
 
     def shown(kind: str, task: str) -> bool:
         if kind == SCORE and task in FIELD:  # also without runs: its cells give the commands that fill it

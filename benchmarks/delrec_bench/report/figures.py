@@ -9,34 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from delrec_bench.methods.method import FAMILIES
-from delrec_bench.report import words
+from delrec_bench.report import drawing, words
 from delrec_bench.report.board import FIELD
 from delrec_bench.report.content import Page
-from delrec_bench.report.drawing import (
-    BLUE,
-    BROAD,
-    GREY,
-    INK,
-    SMALL,
-    Drawn,
-    label_points,
-    lines_height,
-    name_lines,
-    panels,
-    text_of,
-)
+from delrec_bench.report.drawing import Drawn
 from delrec_bench.report.judging import Difference
 from delrec_bench.report.rows import Row
 from delrec_bench.workspace import base_and_folder
 
-VERDICTS = {"better": "#2a9d5c", "worse": "#d1495b", "equivalent": BLUE, "inconclusive": GREY}
-COLOURS = dict(
-    zip(
-        FAMILIES,
-        ("#0173b2", "#c77c02", "#02865f", "#d1495b", "#7b3fa0", "#8a5a2b", "#4b5563", "#c2185b", "#8a93a3"),
-        strict=True,
-    )
-)
+VERDICTS = {"better": "#2a9d5c", "worse": "#d1495b", "equivalent": drawing.BLUE, "inconclusive": drawing.GREY}
+COLOURS = dict(zip(FAMILIES, (
+    "#0173b2", "#c77c02", "#02865f", "#d1495b", "#7b3fa0", "#8a5a2b", "#4b5563", "#c2185b", "#8a93a3",
+), strict=True))  # fmt: skip
 """Family -> colour."""
 _COSTS = {
     "parameters_total": ("parameters", "parameters"),
@@ -48,9 +32,9 @@ _LOOKS = {"learned": "o-", "fixed": "s--", "none": "^:"}
 _FEW = 3  # rows of a task with a learning curve of their own colour
 PAIR = ("delrec-axonal", "delrec-axonal-fixed-spread")  # differ by the learning alone
 _SHOWN = {
-    "lif": (GREY, "s"),
+    "lif": (drawing.GREY, "s"),
     "delrec-axonal-fixed": ("#d9822b", "o"),
-    "delrec-axonal": (BLUE, "o"),
+    "delrec-axonal": (drawing.BLUE, "o"),
     "dcls": ("#2a9d5c", "^"),
     "silif": ("#7b3fa0", "D"),
 }
@@ -92,7 +76,7 @@ def _picture(page: Page, cost: str) -> Drawn | None:
     (name, label), metric = _COSTS[cost], rows[0].metric
     xs, ys = [row[cost] for row in rows], [metric.shown(row["score_mean"]) for row in rows]
     families = [row.asked.family for row in rows]
-    with panels([5.4], BROAD) as (figure, (axes,)):
+    with drawing.panels([5.4], drawing.BROAD) as (figure, (axes,)):
         order = sorted({*families}, key=FAMILIES.index)
         sns.scatterplot(x=xs, y=ys, hue=families, hue_order=order, palette=COLOURS, s=49, linewidth=0, ax=axes)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -106,8 +90,9 @@ def _picture(page: Page, cost: str) -> Drawn | None:
         axes.set(xlabel=label, ylabel=f"test {metric.label}")
         for best in [row for row in page.of(task) if row.kind == "floor" and row.records][:1]:  # the best comes first
             _level(axes, metric.shown(best["score_mean"]), best.title)
-        label_points(axes, [(*at, row.title, COLOURS[row.asked.family]) for *at, row in zip(xs, ys, rows, strict=True)])
-        svg = text_of(figure)
+        points = zip(xs, ys, (row.title for row in rows), map(COLOURS.__getitem__, families), strict=True)
+        drawing.label_points(axes, list(points))
+        svg = drawing.text_of(figure)
     why = " All networks have about the same number of trainable parameters; this shows how much they compute."
     caption = "Up and left is better. Means over runs." + why * (cost == "synaptic_operations")
     return Drawn(name, f"{page.title_of(task)}: accuracy against {label.partition(',')[0]}", caption, svg)
@@ -115,8 +100,9 @@ def _picture(page: Page, cost: str) -> Drawn | None:
 
 def _level(axes: Axes, level: float, title: str) -> None:
     """A row that has no place along x, as a dashed line."""
-    axes.axhline(level, color=GREY, linewidth=0.9, linestyle="--")
-    axes.text(0.995, level, title, ha="right", va="bottom", fontsize=SMALL, transform=axes.get_yaxis_transform())
+    axes.axhline(level, color=drawing.GREY, linewidth=0.9, linestyle="--")
+    at: Any = {"ha": "right", "va": "bottom", "transform": axes.get_yaxis_transform()}
+    axes.text(0.995, level, title, fontsize=drawing.SMALL, **at)
 
 
 def sweep(page: Page) -> Drawn | None:
@@ -133,7 +119,7 @@ def sweep(page: Page) -> Drawn | None:
     frame = pd.DataFrame([_mark(row, along, places) for row in rows]).sort_values("place", kind="stable")
     palette = dict(zip(frame.group.unique(), sns.color_palette("colorblind", frame.group.nunique()), strict=True))
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    with panels([2.8 + 0.2 * frame.line.nunique() * (task == tasks[0]) for task in tasks]) as (figure, axes):
+    with drawing.panels([2.8 + 0.2 * frame.line.nunique() * (task == tasks[0]) for task in tasks]) as (figure, axes):
         for axis, task in zip(axes, tasks, strict=True):
             for (line, group, delays), of in frame[frame.task == task].groupby(["line", "group", "delays"], sort=False):
                 axis.errorbar(of.place, of.score, [of.below, of.above], fmt=_LOOKS[delays], color=palette[group],
@@ -148,7 +134,7 @@ def sweep(page: Page) -> Drawn | None:
         axes[-1].set_xlabel(words.setting(along))
         handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center")
-        svg = text_of(figure)
+        svg = drawing.text_of(figure)
     caption = "Mean test score; bars are 95 % intervals. Solid: learned delays, dashed: fixed, dotted: none."
     return Drawn("sweep", f"Score by {words.setting(along)}", caption, svg)
 
@@ -171,10 +157,10 @@ def differences(page: Page) -> Drawn | None:
         return None
     metrics = dict.fromkeys(d.method["metric"] for d in shown)
     of_each = [[d for d in shown if d.method["metric"] == metric] for metric in metrics]
-    with panels([lines_height(_difference_names(page, of)) for of in of_each]) as (figure, axes):
+    with drawing.panels([drawing.lines_height(_difference_names(page, of)) for of in of_each]) as (figure, axes):
         for axis, of in zip(axes, of_each, strict=True):
             _draw_differences(axis, page, of)
-        svg = text_of(figure)
+        svg = drawing.text_of(figure)
     caption = "Diamonds are mean paired differences, lines 95 % intervals, rings single runs."
     caption += " Shaded: too small to matter (set in advance)." * any(d.verdict.margin for d in shown)
     return Drawn("differences", f"{shown[0].method.title} minus {shown[0].control.title}", caption, svg)
@@ -195,17 +181,17 @@ def _draw_differences(axes: Axes, page: Page, of: Sequence[Difference]) -> None:
     sign = metric.factor * (1 if metric.more_is_better else -1)
     for place, d in enumerate(of):
         v = d.verdict
-        colour = VERDICTS[v.verdict] if v.compared else GREY
+        colour = VERDICTS[v.verdict] if v.compared else drawing.GREY
         if v.margin is not None:
             ends = (-metric.factor * v.margin, metric.factor * v.margin)
-            axes.fill_between(ends, place - 0.36, place + 0.36, color=BLUE, alpha=0.12, linewidth=0)
+            axes.fill_between(ends, place - 0.36, place + 0.36, color=drawing.BLUE, alpha=0.12, linewidth=0)
         if v.compared and v.low is not None and v.high is not None:
             axes.plot([sign * v.low, sign * v.high], [place, place], color=colour, linewidth=2)
         axes.plot([sign * x for x in d.each], [place] * len(d.each), "o", markersize=3.6, markerfacecolor="none",
-                  markeredgecolor=INK, markeredgewidth=0.6, alpha=0.45)  # fmt: skip
+                  markeredgecolor=drawing.INK, markeredgewidth=0.6, alpha=0.45)  # fmt: skip
         axes.plot(sign * (v.difference or 0.0), place, "D", color=colour, markersize=6)
-    axes.axvline(0, color=INK, linewidth=0.9)
-    name_lines(axes, _difference_names(page, of))
+    axes.axvline(0, color=drawing.INK, linewidth=0.9)
+    drawing.name_lines(axes, _difference_names(page, of))
     axes.set_xlabel(f"difference in {words.unit(metric)}\n(right is better)")
 
 
@@ -223,13 +209,13 @@ def curves(page: Page) -> Drawn | None:
     frame = frame[frame.groupby("task").epoch.transform("max") > 1]
     if frame.empty:
         return None
-    with panels([3.2] * frame.task.nunique()) as (figure, axes):
+    with drawing.panels([3.2] * frame.task.nunique()) as (figure, axes):
         for axis, task in zip(axes, frame.task.unique(), strict=True):
             of, metric = frame[frame.task == task], page.of(task)[0].metric
             best = of.row.unique()[:_FEW]
             others = of[~of.row.isin(best)].groupby(["row", "epoch"]).score.mean()
             for _, curve in others.groupby("row"):
-                axis.plot(curve.index.get_level_values("epoch"), curve, color=GREY, linewidth=0.6)
+                axis.plot(curve.index.get_level_values("epoch"), curve, color=drawing.GREY, linewidth=0.6)
             sns.lineplot(of[of.row.isin(best)], x="epoch", y="score", hue="row", errorbar=None, linewidth=1.6,
                          palette="colorblind", ax=axis)  # fmt: skip
             if not metric.more_is_better and metric.limits[1] is None:
@@ -238,7 +224,7 @@ def curves(page: Page) -> Drawn | None:
             axis.set(xlabel="epoch", ylabel=f"validation {metric.label}")
             axis.set_title(page.title_of(task))
             axis.legend()  # without seaborn's title
-        svg = text_of(figure)
+        svg = drawing.text_of(figure)
     caption = (
         f"Validation score after each epoch, mean over runs; the best {_FEW} rows of each task in colour. "
         "A curve that still rises at the end suggests that longer training would help."
@@ -255,19 +241,19 @@ def findings(board: Page) -> Drawn | None:
     pairs = [d for d in board.differences if (d.method["method"], d.control["method"]) == PAIR]
     pairs = [d for d in pairs if d.method["task"] in tasks]
     names, of_pairs = list(map(board.title_of, tasks)), _difference_names(board, pairs)
-    heights = [lines_height(names) + 0.2 * len(_SHOWN), *([lines_height(of_pairs)] if pairs else [])]
-    with panels(heights) as (figure, axes):
+    heights = [drawing.lines_height(names) + 0.2 * len(_SHOWN), *([drawing.lines_height(of_pairs)] if pairs else [])]
+    with drawing.panels(heights) as (figure, axes):
         for name, (colour, marker) in _SHOWN.items():
             of = [row for row in rows if row["method"] == name and row["task"] in tasks]
             xs = [row.metric.shown(row["score_mean"]) for row in of]
             places = [tasks.index(row["task"]) for row in of]
             axes[0].plot(xs, places, marker, color=colour, markersize=7, alpha=0.9, label=of[0].title if of else None)
-        name_lines(axes[0], names)
+        drawing.name_lines(axes[0], names)
         axes[0].set_xlabel("test accuracy (%)")
         axes[0].set_title("Accuracy at equal parameters")
         axes[0].legend(loc="upper center", bbox_to_anchor=(0.2, -0.18))
         if pairs:
             _draw_differences(axes[1], board, pairs)
             axes[1].set_title("DelRec: learned minus fixed delays")
-        svg = text_of(figure)
+        svg = drawing.text_of(figure)
     return Drawn("findings", "Effect of delays and of learning them", "Means over runs; rings are single runs.", svg)
