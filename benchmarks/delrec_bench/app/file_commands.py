@@ -40,15 +40,13 @@ def sync(places: Places) -> Answer:
     """Copy all runs to MLflow (to its local database, or to the server in MLFLOW_TRACKING_URI)."""
     from functools import partial
 
-    from delrec_bench.environment import say
     from delrec_bench.records import read_folder
     from delrec_bench.runs.trained import deployed_network
     from delrec_bench.tracking import sync as synced
 
     workspace, (methods, _) = places.workspace, places.tables()
-    summary = synced(workspace, read_folder(workspace.runs, say)[0], partial(deployed_network, methods=methods))
-    content = {name: getattr(summary, name) for name in ("added", "replaced", "unchanged")}
-    return Answer(content | {"database": summary.place}, str(summary))
+    summary = synced(workspace, read_folder(workspace.runs)[0], partial(deployed_network, methods=methods))
+    return Answer(summary._asdict(), str(summary))
 
 
 @command("", of=data)

@@ -66,10 +66,10 @@ class SyncSummary(NamedTuple):
     added: int
     replaced: int
     unchanged: int
-    place: str
+    database: str
 
     def __str__(self) -> str:
-        return f"{self.added} added, {self.replaced} replaced, {self.unchanged} unchanged in {self.place}"
+        return f"{self.added} added, {self.replaced} replaced, {self.unchanged} unchanged in {self.database}"
 
 
 def sync(

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -129,10 +128,7 @@ def work(plan: Planned, place: Place, progress: Progress | None = None) -> Done:
 
 
 class _Child:
-    """A process that does runs one after the other. Its arithmetic is in the environment it starts with.
-
-    `end` ends it at once, whatever it does; so does losing the last reference to it.
-    """
+    """A process that does runs one after the other. Its arithmetic is in the environment it starts with."""
 
     def __init__(self, kind: Arithmetic, variables: Mapping[str, str]) -> None:
         self.arithmetic = kind
@@ -143,13 +139,12 @@ class _Child:
             words, env={**arithmetic.environment(kind), **paths, **variables}, pass_fds=[theirs.fileno()]
         )
         theirs.close()
-        self.end = weakref.finalize(self, _end, self.process, self.connection)
 
-
-def _end(process: "subprocess.Popen[bytes]", connection: Connection) -> None:
-    connection.close()
-    process.terminate()
-    process.wait()
+    def end(self) -> None:
+        """End it at once, whatever it does; one that is idle ends by itself when the pipe is closed."""
+        self.connection.close()
+        self.process.terminate()
+        self.process.wait()
 
 
 class Local:
