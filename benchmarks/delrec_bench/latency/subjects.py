@@ -146,15 +146,10 @@ def to_measure(requests: Iterable[Request], methods: MethodTable, tasks: TaskTab
 def planned(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Planned:
     """Resolve a request, timed natively, on a task's own data, a user's, or data drawn at an official one's shape."""
     need_device(request.device)
-    own = _with_inputs(tasks, request.task, request.data)
-    return Planned(resolve(replace(request, arithmetic="native"), methods, own, workspace).asked, request.data)
+    native = replace(request, arithmetic="native")
+    return Planned(resolve(native, methods, with_drawn_inputs(tasks), workspace).asked, request.data)
 
 
 def opened(run: Planned, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
     """Return what was planned, with its data."""
-    own = _with_inputs(tasks, run.asked.configuration["task"]["name"], run.folder)
-    return bound(run.asked, run.folder, methods, own, workspace)
-
-
-def _with_inputs(tasks: TaskTable, name: str, folder: str | None) -> TaskTable:
-    return TaskTable({name: tasks[name] if folder is not None else with_drawn_inputs(tasks[name])})
+    return bound(run.asked, run.folder, methods, with_drawn_inputs(tasks), workspace)
