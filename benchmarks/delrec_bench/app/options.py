@@ -181,16 +181,17 @@ def work_of(places: Places, jobs: int | None, executor: str = "local", **more: A
     return Work(places.place, *places.tables(), does, Past(read_runs(places.workspace)[0]), say)
 
 
-def planned(work: "Work", requests: "Sequence[Request]", missing: "Sequence[Job]") -> str:
-    """How many runs there are to do, and how long that takes."""
+def carried_out(
+    work: "Work", requests: "Sequence[Request]", dry_run: bool = False
+) -> "tuple[list[Job], list[str], list[dict[str, str]]]":
+    """Do what lacks a record, unless it is a dry run; what that is, the keys of all requests, and what failed."""
     from delrec_bench.studies.work import cost_of
 
+    missing, keys = work.missing(requests)
     jobs, minutes = work.executor.jobs, cost_of(missing).seconds / work.executor.jobs / 60
     counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(requests), "run"), (jobs, "worker"))]
-    return f"{counts[0]}, {len(missing)} to do with {counts[1]}: about {minutes:.1f} minutes"
-
-
-def say_failed(failed: Sequence[dict[str, str]]) -> None:
-    """Tell which runs failed, each with the command that tries it again."""
+    say(f"{counts[0]}, {len(missing)} to do with {counts[1]}: about {minutes:.1f} minutes")
+    failed = [] if dry_run else work.do(missing)
     for failure in failed:
         say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
+    return missing, keys, failed

@@ -83,16 +83,14 @@ def reproduce(
     if expanded.name == "leaderboard" and not everything:
         # repetition 0 of every row on a task that every clone has, or that was named with its data
         again = [r for r in again if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
-    missing, keys = work.missing(again)
-    say(f"study {expanded.name}, profile {expanded.profile}: {options.planned(work, again, missing)}")
-    failed = work.do(missing)
+    say(f"study {expanded.name}, profile {expanded.profile}")
+    missing, keys, failed = options.carried_out(work, again)
     if not no_latency and len(again) == len(expanded.requests):
         try:
             _measure(places, expanded)
         except BenchError as error:
             say(f"warning: no latency: {error}")
     outcome, content = _finish(expanded, keys, places)
-    options.say_failed(failed)
     say(f"done in {time.perf_counter() - start:.0f} s, {len(failed)} failed")
     say(str(outcome))
     made = [job.request for job in missing]
@@ -232,12 +230,9 @@ def leaderboard(
             if r.task in chosen
         ]
         work = replace(options.work_of(places, jobs), methods=methods)  # where the new ones are of the board
-        missing = work.missing(requests)[0]
-        say(options.planned(work, requests, missing))
+        missing, _, failed = options.carried_out(work, requests, dry_run)
         if dry_run:
             return Answer({"new": [*new], "runs": len(requests), "to_do": len(missing)})
-        failed = work.do(missing)
-        options.say_failed(failed)
     records, failures = options.read_runs(workspace)
     page = build(page_of(expand(BOARD, None, methods, tasks), methods, tasks, records, failures, new), records)
     paths = write_page(workspace.root / "out", page)
