@@ -123,13 +123,13 @@ def test_a_bad_download_is_one_clear_line_and_leaves_nothing(workspace, server, 
         (zipped()[:-30], "incomplete zip"),
     ],
 )
-def test_a_zip_that_holds_another_file_or_grows_is_refused(workspace, server, body, message):
-    name = "shd_train.h5.zip"
-    list_zips(workspace, server["url"], {name: body})
-    server[name] = (200, len(body), body)
+def test_a_zip_that_holds_another_file_or_grows_is_refused(workspace, body, message):
+    list_zips(workspace, archives={"shd_train.h5.zip": body})
+    (workspace.data / "shd").mkdir()
+    (workspace.data / "shd" / "shd_train.h5.zip").write_bytes(body)
     with pytest.raises(BenchError, match=message):
         fetch(workspace, "shd")
-    assert kept(workspace) == [name]
+    assert kept(workspace) == ["shd_train.h5.zip"]
 
 
 def test_unknown_tasks_name_the_nearest(workspace):

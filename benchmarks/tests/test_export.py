@@ -159,8 +159,10 @@ AXONAL = {"feedforward": "v1", "feedforward_form": "axonal"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("what", "message"),
     [
+        ("silif", "neuron is .*NIR only has leaky"),
+        *((method, "cannot (be )?express") for method in ("gru", "asrc")),
         ({"reset": "soft"}, r"hidden layer 1: .* subtracts the threshold \(reset='soft'\)"),
         ({"recurrent": "synaptic"}, "hidden layer 2: its delays are synaptic"),
         ({"rounding": "none"}, "hidden layer 2: a delay of .* steps"),
@@ -169,21 +171,14 @@ AXONAL = {"feedforward": "v1", "feedforward_form": "axonal"}
         (AXONAL | {"right_padding": 4}, "4 steps of right padding"),
     ],
 )
-def test_what_nir_has_no_word_for_is_refused_by_name_and_nothing_is_written(tmp_path, changes, message):
+def test_what_nir_has_no_word_for_is_refused_by_name_and_nothing_is_written(tmp_path, what, message):
+    if isinstance(what, dict):
+        made = network(**what)
+    else:
+        made = METHODS[what].network({**METHODS[what].settings, "hidden": [5, 5], "engine": "auto"}, 9, 4)
     with pytest.raises(BenchError, match=message):
-        export_nir(tmp_path / "net.nir", network(**changes), 0.01)
+        export_nir(tmp_path / "net.nir", made, 0.01)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("method", "said"),
-    [("silif", "neuron is .*NIR only has leaky"), ("gru", "cannot be expressed"), ("asrc", "cannot (be )?express")],
-)
-def test_networks_of_other_methods_are_refused_by_name(method, said):
-    assert METHODS[method].build is not None
-    made = METHODS[method].build({**METHODS[method].settings, "hidden": [5, 5], "engine": "auto"}, 9, 4)
-    with pytest.raises(BenchError, match=said):
-        to_nir(made, 0.01)
 
 
 def described(method, settings, inputs, classes, **about):

@@ -231,12 +231,12 @@ class Bins:
         return np.floor(times / self.step + SLACK).astype(np.int64)
 
 
-def bin_events(recordings: Recordings, bins: Bins, transform: Transform | None = None, seed: int = 0) -> Counts:
+def bin_events(part: Recordings, bins: Bins, transform: Transform | None = None, seed: int = 0) -> Counts:
     """Bin every sample, after a transform where there is one."""
     size, share = bins.steps * bins.channels, bins.source // bins.channels
     parts: list[tuple[Any, ...]] = []
     longest = top = 0
-    for whole in recordings.blocks():
+    for whole in part.blocks():
         block = whole.through(transform, seed) if transform else whole
         count = len(block.lengths)
         owner = np.repeat(np.arange(count), block.lengths)
@@ -257,7 +257,7 @@ def bin_events(recordings: Recordings, bins: Bins, transform: Transform | None =
     classes = block.classes or int(np.concatenate(labels).max()) + 1
     known = None if block.speakers is None else np.concatenate(speakers)
     kept = spikes, np.concatenate(labels), np.concatenate(after), known
-    return Counts(recordings.name, bins.steps, bins.channels, longest, classes, top, *kept)
+    return Counts(part.name, bins.steps, bins.channels, longest, classes, top, *kept)
 
 
 def binned(parts: Mapping[str, Recordings], bins: Bins, workspace: Workspace) -> dict[str, Counts]:
@@ -276,10 +276,11 @@ def binned(parts: Mapping[str, Recordings], bins: Bins, workspace: Workspace) ->
             log.warning("%s: damaged (%s); it is made again", path, error)
     arrays: dict[str, torch.Tensor] = {}
     for split, part in parts.items():
-        held = vars(bin_events(part, bins))
-        held |= {name: getattr(held["spikes"], name) for name in _SPARSE}
-        known = {name: value for name, value in held.items() if name not in ("name", "spikes") and value is not None}
-        arrays |= {f"{split}-{name}": torch.as_tensor(value) for name, value in known.items()}
+        counts = bin_events(part, bins)
+        held = vars(counts) | {name: getattr(counts.spikes, name) for name in _SPARSE}
+        for name, value in held.items():
+            if name not in ("name", "spikes") and value is not None:
+                arrays[f"{split}-{name}"] = torch.as_tensor(value)
     write_atomic(path, save(arrays))
     return _read(path, parts)
 
