@@ -182,18 +182,3 @@ def merged(events: np.ndarray, other: np.ndarray, steps: int, kept: float = KEPT
     both = np.concatenate([events, other])
     return both[np.random.random_sample(len(both)) < kept]
 
-
-class Cast(Samples):
-    """Samples whose batches have another floating-point type."""
-
-    def __init__(self, samples: Samples, dtype: str) -> None:
-        self._samples, self.targets = samples, samples.targets
-        self._dtype = torch.float64 if dtype == "float64" else torch.float32
-
-    def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
-        """As of the samples, in the other type."""
-        return self._samples.batch(indices, device).to(self._dtype)
-
-    def begin_epoch(self, seed: int, epoch: int) -> None:
-        """As of the samples."""
-        self._samples.begin_epoch(seed, epoch)

@@ -17,7 +17,6 @@ import torch
 
 from delrec_bench.arithmetic import prepare
 from delrec_bench.config import Resolved
-from delrec_bench.data.samples import Cast
 from delrec_bench.environment import need_device, peak_bytes, reset_peak
 from delrec_bench.errors import BenchError, DivergedError, RunError, no_room
 from delrec_bench.records import Record, finished_record
@@ -128,8 +127,8 @@ def _fit(
         try:
             fitted = fit(
                 model,
-                Cast(data.train, resolved.dtype),
-                Cast(data.valid, resolved.dtype) if data.valid else None,
+                data.train,
+                data.valid or None,
                 resolved.training,
                 metric=data.metric,
                 seeds=resolved.seeds,
@@ -150,7 +149,7 @@ def _trained(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | 
     it holds its place among the trials and is never chosen.
     """
     trial, failed = resolved.configuration.get("kind") == "trial", None
-    test = None if trial else HeldOut(Cast(resolved.data.test, resolved.dtype))
+    test = None if trial else HeldOut(resolved.data.test)
     try:
         model, fitted, began = _fit(resolved, checkpoints, progress, test)
         if trial and not math.isfinite(fitted.valid_score):
@@ -208,7 +207,7 @@ def _derived(resolved: Resolved, runs: Path) -> Record:
     samples = data.test
     if under.condition is not None and data.under is not None:
         samples = data.under(under.condition, seed)
-    test = HeldOut(Cast(samples, resolved.dtype))
+    test = HeldOut(samples)
     scores = score_test(model, test, data.metric, resolved.device, under=under, seed=seed)
     return make_record(
         resolved,

@@ -9,7 +9,6 @@ from delrec import Trainable
 from torch import Tensor, nn
 
 from delrec_bench.config import Seeds
-from delrec_bench.data.samples import Cast
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import MethodTable
@@ -107,7 +106,7 @@ def evaluate_network(
     dtype = "float64" if first.dtype == torch.float64 else "float32"
     training = network.training
     try:
-        scored = score_test(model, HeldOut(Cast(data.test, dtype)), data.metric, first.device.type)
+        scored = score_test(model, HeldOut(data.test), data.metric, first.device.type)
     except (RuntimeError, ValueError, IndexError) as error:
         shape = f"({data.steps}, batch, {data.channels}) to {data.classes} outputs"
         raise BenchError(f"the network does not fit task '{data.name}', {shape}: {error}") from error

@@ -23,7 +23,7 @@ from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.fingerprint import fingerprint
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.training.resuming import CheckpointError, Keeper, capture, restore
-from delrec_bench.training.scoring import HeldOut, batches, evaluate, predict
+from delrec_bench.training.scoring import HeldOut, batches, evaluate, predict, scores_of
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -142,7 +142,7 @@ def _train_epoch(
     seen: list[Tensor] = []
     for indices in batches(len(train), config.batch, order):
         targets = train.targets[indices].to(device)
-        scores = model.classify(train.batch(indices, device))
+        scores = scores_of(model, train, indices, device)
         loss = model.loss(scores, targets)
         value = float(loss.detach())
         if not math.isfinite(value):

@@ -92,12 +92,19 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
     total = 0.0
     with recording(model) as activity:
         for indices in batches(len(samples), EVALUATION_BATCH):
-            scores = model.classify(samples.batch(indices, device))
+            scores = scores_of(model, samples, indices, device)
             total += float(model.loss(scores, targets[indices].to(device))) * len(indices)
             predictions[indices] = predict(model, scores, measure).cpu()
         seen = activity()
     check_finite(model)
     return Scored(total / len(samples), measure.score(predictions.numpy(), targets.numpy()), predictions, seen)
+
+
+def scores_of(model: Any, samples: Any, indices: Tensor, device: str) -> Tensor:
+    """Return the scores (B, classes) of the samples `indices`, given to the network in its own floating-point type."""
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    scores: Tensor = model.classify(samples.batch(indices, device).to(dtype))
+    return scores
 
 
 def predict(model: Any, scores: Tensor, metric: Metric) -> Tensor:
