@@ -136,9 +136,7 @@ def test_the_setup_says_of_each_task_how_long_was_trained_and_leaves_out_what_no
 
 
 def test_few_runs_get_no_verdict_anywhere(page):
-    text = filled("html", page, pictures(page))
-    said = re.sub(r"<style>.*?</style>|<script>.*?</script>", "", text, flags=re.DOTALL)
-    assert not re.search(r"\b(inconclusive|equivalent|better than)\b", said)
+    assert not re.search(r"\b(inconclusive|equivalent|better than)\b", filled("md", page, pictures(page)))
 
 
 def test_the_pictures_name_every_point_and_fall_back_to_operations_at_equal_sizes(page):
