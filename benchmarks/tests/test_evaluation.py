@@ -17,7 +17,7 @@ from delrec_bench.data.generated import Events, write
 from delrec_bench.data.transforms import parse_level
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import find_methods
-from delrec_bench.records import finished_record, read_folder, read_store
+from delrec_bench.records import Asked, finished_record, read_folder, read_store
 from delrec_bench.report.declared import declaration
 from delrec_bench.runs import perform, single
 from delrec_bench.runs.again import rerun
@@ -111,6 +111,9 @@ def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturb
     made = perform(under, workspace).record
     plain = finished_record(workspace.runs, settled().key)
     assert plain is not None, "the run without the condition was done first, under its own key"
+    assert {n: getattr(plain, n) for n in Asked.model_fields if n != "provenance"} == settled().asked.model_dump(
+        exclude={"provenance"}
+    ), "as if it had been asked for"
     assert made.key != plain.key and made.history == [] and "epochs" not in made.result
     assert made.configuration == plain.configuration | {"evaluation": {"condition": "deletion=0.3"}}
     model = network_of(plain, workspace.runs / plain.key / "checkpoint.pt", METHODS)

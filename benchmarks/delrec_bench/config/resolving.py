@@ -4,6 +4,7 @@ The result is plain data, `Resolved.asked`, from which another process has the s
 """
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ import torch
 from delrec.engines import engine_for
 
 from delrec_bench.arithmetic import Arithmetic, why_not_portable
-from delrec_bench.config.evaluation import Evaluation, is_evaluation
+from delrec_bench.config.evaluation import NAMES, Evaluation, is_evaluation
 from delrec_bench.config.settings import settle
 from delrec_bench.config.tree import Request, Seeds, TrainingConfig
 from delrec_bench.data.task_data import TaskData, TaskOptions
@@ -78,7 +79,8 @@ class Resolved:
         configuration = {name: value for name, value in asked.configuration.items() if name != "evaluation"}
         key = run_key(configuration, self.data.identity())
         point = {name: value for name, value in asked.point.items() if not is_evaluation(name)}
-        changed = {"key": key, "configuration": configuration, "point": point, "command": f"delrec-bench rerun {key}"}
+        command = re.sub(rf" --set (evaluation\.)?({'|'.join(NAMES)})=\S+", "", asked.command)
+        changed = {"key": key, "configuration": configuration, "point": point, "command": command}
         return replace(self, asked=asked.model_copy(update=changed))
 
 
