@@ -181,4 +181,3 @@ def merged(events: np.ndarray, other: np.ndarray, steps: int, kept: float = KEPT
     other["t"] += round(centre - other_centre)
     both = np.concatenate([events, other])
     return both[np.random.random_sample(len(both)) < kept]
-
