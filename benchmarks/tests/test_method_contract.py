@@ -8,7 +8,6 @@ DELREC_BENCH_TASKS are tested as well.
 import io
 import os
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,16 +63,12 @@ def workspace(tmp_path_factory):
 
 
 @cache
-def _prepared(method: str, task: str, root: Path, dtype: str, engine: str) -> Resolved:
+def prepared(method: str, task: str, workspace, dtype: str = "float64", engine: str = "reference") -> Resolved:
     overrides: list[tuple[str, object]] = [("task.test_limit", 20)]
     if METHODS[method].build is not None:
         overrides += [("network.hidden", [6, 5]), ("training.batch", 16), ("dtype", dtype)]
     request = Request(method, task, epochs=1, limit=32, engine=engine, overrides=tuple(overrides))
-    return resolve(request, METHODS, TASKS, workspace_at(root))
-
-
-def prepared(method: str, task: str, workspace, dtype: str = "float64", engine: str = "reference") -> Resolved:
-    return _prepared(method, task, workspace.root, dtype, engine)
+    return resolve(request, METHODS, TASKS, workspace)
 
 
 def first_batch(ready: Resolved, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

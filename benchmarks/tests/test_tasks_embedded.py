@@ -45,10 +45,9 @@ def corpus_of(task, folder, train, test):
         parts[name] = bin_events(Recordings(name, "", partial(recordings, path)), Bins("clean", 140, 0.01, 140, 700))
     steps = max(part.longest for part in parts.values())
     splits = [CountSamples(part, np.arange(len(part.labels)), steps) for part in parts.values()]
-    classes = len(recipe.words)
-    return TaskData(
-        task, "EMBEDDED", "accuracy", classes, 140, steps, 10.0, "counts", "", {}, splits[0], splits[1], splits[1]
-    )
+    shape = {"classes": len(recipe.words), "channels": 140, "steps": steps}
+    parts = {"train": splits[0], "valid": splits[1], "test": splits[1]}
+    return TaskData(name=task, kind="EMBEDDED", representation="counts", digest="", **shape, **parts)
 
 
 def nearest_neighbour(data, slices=20):

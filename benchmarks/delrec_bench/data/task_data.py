@@ -76,20 +76,20 @@ class TaskOptions:
     horizon: Annotated[int, Field(ge=1, le=100_000)] = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskData:
     """A task's data, split and ready for batches."""
 
     name: str  # of the row, `<task>` or `<task>:<folder>@<digest8>`
     kind: Kind  # DRAWN: inputs of the right shape and rate that latency is measured on
-    metric: str
+    metric: str = "accuracy"
     classes: int  # outputs of a network on this task (1 for a forecast)
     channels: int  # C
     steps: int  # T
-    step_ms: float  # length of a step; 0 where steps are no times
+    step_ms: float = 0.0  # length of a step; 0 where steps are no times
     representation: Representation  # what a number of the input is
     digest: str  # of the data read, before any binning
-    files: Mapping[str, str]  # digest of each file read, by name
+    files: Mapping[str, str] = field(default_factory=dict)  # digest of each file read, by name
     train: Samples
     valid: Samples
     test: Samples
@@ -228,7 +228,6 @@ def assemble(
         draw_test=True,
         name=name,
         kind=kind,
-        metric="accuracy",
         classes=parts["train"].classes,
         channels=bins.channels,
         steps=steps,

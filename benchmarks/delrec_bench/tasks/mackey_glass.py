@@ -84,10 +84,8 @@ def load(
         classes=1,
         channels=1,
         steps=WINDOW,
-        step_ms=0.0,
         representation="values",
         digest=content_digest({"values": values}),
-        files={},
         notes=(f"tau {options.tau}, forecast {options.horizon} steps ahead",),
     )
 

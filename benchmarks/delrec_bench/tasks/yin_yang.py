@@ -92,14 +92,12 @@ def load(
         options,
         name="yin-yang",
         kind="EMBEDDED",
-        metric="accuracy",
         classes=3,
         channels=4,
         steps=steps,
         step_ms=0.0 if exact else step,
         representation="times" if exact else "binary",
         digest=digest,
-        files={},
         notes=("a formula; the same samples in every repetition, as published; tau_s = 10 ms",),
     )
 
