@@ -73,10 +73,9 @@ def compare(
     if left is None and right is None:
         return _compare_methods(places, a, b, of, profile)
     if left is None or right is None:
-        method, folder = (a, b) if left is None else (b, a)
         raise BenchError(
-            f"'{folder}' is a set of runs, but '{method}' is not; give two methods, or two sets of runs ('published', "
-            "a folder of runs, a record file)"
+            f"'{a if left is None else b}' is not a set of runs; give two methods, or two sets of runs ('published', a "
+            "folder of runs, a record file)"
         )
     found = judge(*match(left, right, lambda record: f"{record.method} on {record.task}"))
     content: dict[str, Any] = {"word": found.word, "rows": [dict(vars(row)) for row in found.rows]}

@@ -49,12 +49,6 @@ class Board:
         """The tasks that there are runs of."""
         return [task for task in self.columns[SCORE] if self.page.stamp(task)]
 
-    @property
-    def families(self) -> dict[str, list[Line]]:
-        """The lines of each family."""
-        names = dict.fromkeys(line.family for line in self.lines)
-        return {name: [line for line in self.lines if line.family == name] for name in names}
-
     def head(self, task: str) -> str:
         """A task's name, with the metric where that is no accuracy."""
         label = next((row.metric.label for row in self.page.of(task) if row["metric"]), "accuracy")

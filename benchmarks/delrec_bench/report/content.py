@@ -8,7 +8,7 @@ from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import Metric
-from delrec_bench.records import HOW, Record, canonical_json
+from delrec_bench.records import HOW, Record
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.judging import Difference, judge_rows, ranks_of
@@ -74,13 +74,9 @@ class Page:
 
     @property
     def mixed(self) -> list[str]:
-        """Rows whose records are of different data, results versions, engines or devices."""
-
-        def made_from(r: Record) -> str:
-            how = [r.configuration.get(name) for name in HOW]
-            return canonical_json([r.data.get("digest"), r.provenance.get("results_version"), how])
-
-        return [f"{row['method']} on {row['task']}" for row in self.rows if len(set(map(made_from, row.records))) > 1]
+        """Rows whose records are of different data, or were computed in different ways."""
+        ways = ({(r.data.get("digest"), *map(r.configuration.get, HOW)) for r in row.records} for row in self.rows)
+        return [f"{row['method']} on {row['task']}" for row, of in zip(self.rows, ways, strict=True) if len(of) > 1]
 
     def of(self, task: str) -> tuple[Row, ...]:
         """The rows of one task."""
@@ -88,12 +84,8 @@ class Page:
 
     def title_of(self, task: str) -> str:
         """What people call a row's task: other files in the layout of SHD are a stand-in, called by their folder."""
-        title, folder = self.declared.about(task).called, self.folder(task)
+        title, folder = self.declared.about(task).called, base_and_folder(task)[1]
         return f"{title} stand-in ({folder})" if folder and not self.stamp(task).startswith("OFFICIAL") else title
-
-    def folder(self, task: str) -> str:
-        """The folder of a user's own files that a row's task is on; empty without one."""
-        return base_and_folder(task)[1]
 
     def stamp(self, task: str) -> str:
         """Whose data a task's is: of a task with parts of the official files, that; empty where nothing was run."""

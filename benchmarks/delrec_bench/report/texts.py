@@ -7,6 +7,7 @@ import jinja2
 from markupsafe import Markup
 
 from delrec_bench.report import words
+from delrec_bench.workspace import base_and_folder
 
 
 @cache
@@ -20,7 +21,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     made.globals["beside"] = lambda name: Markup((files(__package__) / "templates" / name).read_text("utf-8"))
-    made.globals |= {"said": said, "difference": words.difference}
+    made.globals |= {"said": said, "difference": words.difference, "base_and_folder": base_and_folder}
     made.filters |= {"md": words.escaped, "plural": words.plural, "some": words.some, "listed": words.listed}
     return made
 
