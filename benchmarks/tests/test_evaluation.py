@@ -25,7 +25,6 @@ from delrec_bench.runs.executors import Place
 from delrec_bench.runs.trained import network_of
 from delrec_bench.statistics.reproduced import MadeTwice, judge
 from delrec_bench.studies.expansion import expand
-from delrec_bench.studies.work import networks
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training import evaluate
 from delrec_bench.training.scoring import deployed_as, layers_with_delays, lesion_
@@ -134,10 +133,9 @@ def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturb
     assert (workspace.runs / plain.key / "record.json").read_bytes() == before
 
 
-def test_a_level_has_one_key_however_it_is_written_and_none_is_the_ordinary_run(settled, asked):
+def test_a_level_has_one_key_however_it_is_written_and_none_is_the_ordinary_run(settled):
     plain, said = settled(), settled(condition=None, lesion=None, deployment=None)
     assert (said.key, said.configuration) == (plain.key, plain.configuration)
-    assert networks([asked(lesion="zero"), asked()]) == [asked()], "latency is of this one"
     assert settled(lesion="noise=2").key == settled(lesion="noise=2.0").key != settled(lesion="noise=3").key
     assert settled(condition="deletion=.3").key == settled(condition="deletion=0.30").key
 

@@ -195,6 +195,12 @@ def test_the_three_tasks_are_measured_without_any_data_the_no_delay_network_firs
         assert (first.method, found.data.kind, found.training.batch) == ("lif", "DRAWN", 256)
 
 
+def test_a_network_is_measured_once_and_without_a_condition_of_evaluation():
+    kinds = ((), (("evaluation.lesion", "zero"),), (("evaluation.lesion", "permute"),))
+    asked = [Request("delrec-axonal", "digits", n, overrides=kind) for n in (0, 1) for kind in kinds[::-1]]
+    assert latency.to_measure(asked, METHODS, TASKS) == [Request("lif", "digits"), Request("delrec-axonal", "digits")]
+
+
 def test_what_was_measured_is_not_measured_again_and_what_failed_stops_no_other(made, workspace, monkeypatch):
     asked, fails = [], {"gru"}
 

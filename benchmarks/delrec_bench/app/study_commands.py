@@ -101,12 +101,10 @@ def reproduce(
 
 def _measure(places: Places, study: "Study", each: float | None = None, threads: int = 1, **more: Any) -> "Outcome":
     """Measure the latency of a study's networks, for `each` seconds."""
-    from delrec_bench.latency import measure
-    from delrec_bench.studies.work import networks
+    from delrec_bench.latency import measure, to_measure
 
     methods, tasks = places.tables()
-    trained = networks([replace(r, threads=threads) for r in study.requests if r.repetition == 0])
-    requests = [r for r in trained if methods[r.method].build is not None]
+    requests = to_measure([replace(r, threads=threads) for r in study.requests], methods, tasks)
     words = f"delrec-bench bench --study {study.argument} --profile {study.profile}"
     words += "".join(f" --data {task}=DIR" for task in study.data) + f" --threads {threads}" * (threads > 1)
     words += "".join(f" --device {device}" for device in {r.device for r in requests} - {"cpu"})

@@ -131,7 +131,7 @@ def to_measure(requests: Iterable[Request], methods: MethodTable, tasks: TaskTab
     """
     known = defaults(methods[BASELINE])
     found: dict[tuple[str, str, str | None], Request] = {}
-    every = [r for r in requests if methods[r.method].build is not None]
+    every = [r.trained() for r in requests if methods[r.method].build is not None]
     for task in dict.fromkeys(r.task for r in every):
         of_task = [r for r in every if r.task == task]
         shared = tuple((key, value) for key, value in of_task[0].overrides if key in known)

@@ -86,11 +86,6 @@ def with_trained(requests: Sequence[Request]) -> list[Request]:
     return [*plain.values(), *(request for request in requests if request.derived)]
 
 
-def networks(requests: Sequence[Request]) -> list[Request]:
-    """What requests train, each once, without any condition of evaluation: what latency is measured of."""
-    return list({request.trained().command(): request.trained() for request in requests}.values())
-
-
 class Job(NamedTuple):
     """A run to do."""
 
