@@ -121,7 +121,7 @@ def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturb
     samples = under.data.under("deletion=0.3", seed)
     with model.deployed():
         by_hand = evaluate(model, samples)
-    assert (by_hand.predictions.tolist(), by_hand.score) == (made.predictions.tolist(), made.score)
+    assert (by_hand.predictions.tolist(), by_hand.score) == (made.predictions.array.tolist(), made.score)
     counted, here, whole = (one.activity["synaptic_operations"] for one in (by_hand, made, plain))
     assert counted == here and here["effective_acs"] < whole["effective_acs"]
     assert (made.targets, made.groups, made.parameters) == (plain.targets, plain.groups, plain.parameters)

@@ -87,7 +87,7 @@ def test_numpy_values_tuples_and_diverged_losses_become_plain_json():
     assert record.history == [{"loss": None, "rates": {"0": 0.5}}]
     assert record.fingerprint == {"logits": [[None, 0.0]], "gradient": {"w": [0.0, 0.0]}}
     assert json.loads(records.record_text(record))["parameters"] == {"weights": 3}
-    assert record.predictions.tolist() == [0, 1, 2, 3]
+    assert record.predictions.array.tolist() == [0, 1, 2, 3]
 
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
@@ -97,7 +97,7 @@ HALF, FULL = (st.floats(width=width, allow_nan=False, allow_infinity=False) for 
 @given(st.one_of(*(st.lists(numbers, min_size=1) for numbers in (WHOLE, HALF, FULL))))
 def test_a_column_gives_back_every_number_in_the_smallest_type_that_holds_it(values):
     column = PerSample.model_validate(values)
-    assert column.tolist() == values and len(column) == len(values)
+    assert column.array.tolist() == values and len(column) == len(values)
     assert PerSample.model_validate(column.model_dump()) == column
     if all(isinstance(v, int) and 0 <= v < 256 for v in values):
         assert column.dtype == "|u1"

@@ -4,7 +4,6 @@ import csv
 import json
 import re
 
-import numpy as np
 import pytest
 import torch
 from delrec_bench.app import main
@@ -84,7 +83,7 @@ def test_it_is_the_score_of_a_record(exported, capsys):
     assert main(["run", "time-slices", "digits", "--repetition", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     predictions = read_record(next((folder / "runs").glob("*/record.json"))).predictions
-    path = written(folder, enumerate(np.asarray(predictions).tolist()))
+    path = written(folder, enumerate(predictions.array.tolist()))
     assert main(["score", path, "--task", "digits", "--repetition", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["score"] == told["test_score"]
 

@@ -154,7 +154,7 @@ def test_the_network_of_a_real_run_says_the_same_as_its_checkpoint(workspace, ca
     for samples in (range(len(test)), range(3)):  # a batch of any size, batch first, of any length
         batch = test.batch(torch.tensor(samples)).transpose(0, 1)
         scores = predict(batch.numpy())
-        assert scores.argmax(1).tolist() == record.predictions.tolist()[: len(samples)]
+        assert scores.argmax(1).tolist() == record.predictions.array.tolist()[: len(samples)]
     assert predict(batch[:, :5].numpy()).shape == (3, 10)
     assert record.groups is None and set(record.fingerprint) == {"logits", "gradient"}
     checkpoint = workspace.runs / record.key / "checkpoint.pt"

@@ -116,7 +116,7 @@ def digest(text: str) -> str:
 class PerSample(BaseModel):
     """A column of numbers in the order of the test samples: base64 of their little-endian bytes.
 
-    It is built from any sequence or array of finite numbers, and `numpy.asarray` gives the numbers back unchanged.
+    It is built from any sequence or array of finite numbers, and `array` gives the numbers back unchanged.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -144,15 +144,8 @@ class PerSample(BaseModel):
         """(n,) numbers of the type `dtype`, read-only."""
         return np.frombuffer(base64.b64decode(self.base64), self.dtype)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self.array if dtype is None else self.array.astype(dtype)
-
     def __len__(self) -> int:
         return len(self.array)
-
-    def tolist(self) -> list[Any]:
-        """The numbers as Python's own."""
-        return list(self.array.tolist())
 
 
 class Asked(FileTable):

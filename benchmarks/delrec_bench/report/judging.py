@@ -77,7 +77,7 @@ class Pairing:
         if not targets or not all(np.array_equal(t, targets[0]) for t in targets):
             return None
         per_sample, sides = self.method.metric.per_sample, zip(*shared, strict=True)
-        scored = [np.stack([per_sample(np.asarray(r.predictions), targets[0]) for r in side]) for side in sides]
+        scored = [np.stack([per_sample(r.predictions.array, targets[0]) for r in side]) for side in sides]
         speakers = shared[0][0].groups
         clusters: Any = None if speakers is None else speakers.array
         if clusters is None and overlap > 1:

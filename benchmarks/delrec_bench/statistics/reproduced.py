@@ -239,7 +239,7 @@ def first_difference(a: Record, b: Record) -> str:
             shared = set(x[0]) & set(y[0])
             x, y = ([{k: v for k, v in entry.items() if k in shared} for entry in of] for of in (x, y))
         if part == "predictions":
-            x, y = (None if r.predictions is None else np.asarray(r.predictions).tolist() for r in (a, b))
+            x, y = (r.predictions and r.predictions.array.tolist() for r in (a, b))
         if part == "delays" and (a.published or b.published):
             continue
         for name, (old, new) in unequal(x, y, part).items():

@@ -1,7 +1,5 @@
 """Ways to do many runs: in processes of this machine, as jobs of SLURM, or as tasks of Dask.
 
-    Executor.map(plans, place) -> one Done for each planned run, as they end
-
 Each does the same `work`, so that the records are the same wherever it was done, but for `measured`. `do` does one run.
 """
 
@@ -10,10 +8,12 @@ from typing import Any
 
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.runs.executors.cluster import Dask, Slurm
-from delrec_bench.runs.executors.local import Done, Executor, Local, Place, Planned, default_jobs, do, work
+from delrec_bench.runs.executors.local import Done, Local, Place, Planned, default_jobs, do, work
 from delrec_bench.workspace import Workspace
 
 NAMES = ("local", "slurm", "dask")
+Executor = Local | Slurm | Dask
+"""`map(plans, place)` does every run once and yields each as it ends; `jobs` is how many at a time, as far as known."""
 
 
 def make_executor(

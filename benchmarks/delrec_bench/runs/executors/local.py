@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Protocol
 
 from delrec_bench import arithmetic
 from delrec_bench.arithmetic import Arithmetic
@@ -93,15 +92,6 @@ class Done:
         return found
 
 
-class Executor(Protocol):
-    """Does runs, one `work` each, somewhere."""
-
-    jobs: int  # at a time, as far as it is known here
-
-    def map(self, plans: Sequence[Planned], place: Place) -> Iterator[Done]:
-        """Do every run once, and yield each as it ends; what was not finished is cancelled on closing."""
-
-
 _one_at_a_time = threading.Lock()  # the generators of torch and numpy are the process's
 
 
@@ -164,15 +154,15 @@ class Local:
         if self.jobs == 1 and not self._devices and all(plan.arithmetic == arithmetic.current() for plan in plans):
             yield from (work(plan, place, progress) for plan in plans)
             return
-        waiting, seats = deque((plan, False) for plan in plans), deque(range(self.jobs))
-        busy: dict[Connection, tuple[int, _Child, Planned, bool]] = {}
+        waiting, seats, killed = deque(plans), deque(range(self.jobs)), set[str]()
+        busy: dict[Connection, tuple[int, _Child, Planned]] = {}
         try:
             while waiting or busy:
                 while waiting and seats:
-                    seat, (plan, again) = seats.popleft(), waiting.popleft()
+                    seat, plan = seats.popleft(), waiting.popleft()
                     child = self._child(seat, plan.arithmetic)
                     child.connection.send((plan, place))
-                    busy[child.connection] = seat, child, plan, again
+                    busy[child.connection] = seat, child, plan
                 for connection in wait(list(busy)):
                     assert isinstance(connection, Connection)
                     try:
@@ -183,7 +173,7 @@ class Local:
                         if progress is not None:
                             progress(content)
                         continue
-                    seat, child, plan, again = busy.pop(connection)
+                    seat, child, plan = busy.pop(connection)
                     seats.append(seat)
                     if isinstance(content, Done):
                         self._idle[seat] = child
@@ -192,14 +182,15 @@ class Local:
                     child.end()
                     if content is not None:
                         raise content
-                    if again:
-                        error = RunError(f"{plan}: its worker was killed (out of memory?)")
-                        yield Done(plan.asked.key, error=error)
+                    if plan.asked.key in killed:
+                        why = RunError(f"{plan}: its worker was killed (out of memory?)")
+                        yield Done(plan.asked.key, error=why)
                     else:
                         say(f"a worker was killed over {plan}; another one goes on with it")
-                        waiting.appendleft((plan, True))
+                        killed.add(plan.asked.key)
+                        waiting.appendleft(plan)
         finally:
-            for _, child, _, _ in busy.values():  # at an interrupt
+            for _, child, _ in busy.values():  # at an interrupt
                 child.end()
 
     def _child(self, seat: int, kind: Arithmetic) -> _Child:
