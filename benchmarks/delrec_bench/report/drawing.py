@@ -77,9 +77,9 @@ def name_lines(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(visible=False, axis="y")
 
 
-def wrapped(name: str) -> str:
+def wrapped(name: str, width: int = 24) -> str:
     """A name in lines that leave its axes room."""
-    return "\n".join(fill(line, 24, break_on_hyphens=False) for line in name.splitlines())
+    return "\n".join(fill(line, width, break_on_hyphens=False) for line in name.splitlines())
 
 
 def lines_height(names: Sequence[str]) -> float:

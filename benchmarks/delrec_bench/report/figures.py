@@ -198,7 +198,7 @@ def _draw_differences(axes: Axes, page: Page, of: Sequence[Difference]) -> None:
 def curves(page: Page) -> Drawn | None:
     """Learning curves, a panel per task; None where nothing was trained for more than one epoch."""
     told = [
-        (row["task"], row.title, entry["epoch"], row.metric.shown(value))
+        (row["task"], drawing.wrapped(row.title, 44), entry["epoch"], row.metric.shown(value))
         for row in page.rows
         if row.kind == "run"
         for record in row.records
@@ -209,7 +209,7 @@ def curves(page: Page) -> Drawn | None:
     frame = frame[frame.groupby("task").epoch.transform("max") > 1]
     if frame.empty:
         return None
-    with drawing.panels([3.2] * frame.task.nunique()) as (figure, axes):
+    with drawing.panels([4.0] * frame.task.nunique()) as (figure, axes):
         for axis, task in zip(axes, frame.task.unique(), strict=True):
             of, metric = frame[frame.task == task], page.of(task)[0].metric
             best = of.row.unique()[:_FEW]
@@ -223,7 +223,7 @@ def curves(page: Page) -> Drawn | None:
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axis.set(xlabel="epoch", ylabel=f"validation {metric.label}")
             axis.set_title(page.title_of(task))
-            axis.legend()  # without seaborn's title
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))  # without seaborn's title
         svg = drawing.text_of(figure)
     caption = (
         f"Validation score after each epoch, mean over runs; the best {_FEW} rows of each task in colour. "
