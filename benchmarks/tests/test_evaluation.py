@@ -12,7 +12,7 @@ import pytest
 import torch
 from delrec_bench import app
 from delrec_bench.config import Request, defaults, resolve
-from delrec_bench.config.evaluation import LESIONS
+from delrec_bench.config.tree import LESIONS
 from delrec_bench.data.generated import Events, write
 from delrec_bench.data.transforms import parse_level
 from delrec_bench.errors import BenchError, RunError

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from delrec_bench import app
-from delrec_bench.config import AXES, Request, Seeds, resolve, searched, settle
+from delrec_bench.config import AXES, Request, Resolved, Seeds, resolve, searched, settle
 from delrec_bench.config.tree import TRIAL_SEED
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import find_methods
@@ -185,7 +185,7 @@ def test_a_trial_never_sees_the_test_set(tmp_path):
     workspace = workspace_at(tmp_path)
     request = Request("delrec-axonal", "digits", overrides=TINY, trial=True)
     prepared = resolve(request, METHODS, TASKS, workspace)
-    made = perform(replace(prepared, data=replace(prepared.data, test=Closed())), workspace).record
+    made = perform(Resolved(prepared.asked, prepared.method, replace(prepared.data, test=Closed())), workspace).record
     assert made.kind == "trial" and made.command.endswith("--trial")
     assert set(made.result) == {"valid_score", "best_epoch", "epochs", "selection", "failed"}
     assert made.result["valid_score"] == made.history[0]["valid_accuracy"]

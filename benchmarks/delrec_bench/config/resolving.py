@@ -8,7 +8,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -16,9 +15,8 @@ import torch
 from delrec.engines import engine_for
 
 from delrec_bench.arithmetic import Arithmetic, why_not_portable
-from delrec_bench.config.evaluation import NAMES, Evaluation, is_evaluation
 from delrec_bench.config.settings import settle
-from delrec_bench.config.tree import Request, Seeds, TrainingConfig
+from delrec_bench.config.tree import NAMES, Evaluation, Request, Seeds, TrainingConfig, is_evaluation
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError, RunError
@@ -30,48 +28,17 @@ from delrec_bench.workspace import Workspace
 LARGEST = 1 << 16  # neurons per layer, where the search for a width gives up
 
 
-@dataclass(frozen=True)
 class Resolved:
     """A run: what decides it as plain data, and what that means in this process."""
 
-    asked: Asked
-    method: Method
-    data: TaskData
-
-    @property
-    def key(self) -> str:
-        """SHA-256 of configuration and data, see `delrec_bench.records.run_key`."""
-        return self.asked.key
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """Every setting as plain values: the record's."""
-        return self.asked.configuration
-
-    @property
-    def training(self) -> TrainingConfig:
-        """Settings of the training loop."""
-        return TrainingConfig(**self.configuration["training"])
-
-    @property
-    def seeds(self) -> Seeds:
-        """Those of the repetition."""
-        return Seeds(**self.configuration["seeds"])
-
-    @property
-    def evaluation(self) -> Evaluation:
-        """How the trained network is scored."""
-        return Evaluation(**self.configuration.get("evaluation", {}))
-
-    @property
-    def dtype(self) -> str:
-        """That of network and inputs."""
-        return str(self.configuration["dtype"])
-
-    @property
-    def device(self) -> str:
-        """Where it runs: "cpu" or "cuda"."""
-        return str(self.configuration["device"])
+    def __init__(self, asked: Asked, method: Method, data: TaskData) -> None:
+        self.asked, self.method, self.data = asked, method, data
+        self.key = asked.key  # SHA-256 of configuration and data, see `delrec_bench.records.run_key`
+        self.configuration = c = asked.configuration  # every setting as plain values: the record's
+        self.training, self.seeds = TrainingConfig(**c["training"]), Seeds(**c["seeds"])
+        self.evaluation = Evaluation(**c.get("evaluation", {}))
+        self.dtype: str = c["dtype"]
+        self.device: str = c["device"]
 
     def trained(self) -> "Resolved":
         """The run with the same remaining settings, whose network a condition of evaluation is scored on."""
@@ -81,7 +48,7 @@ class Resolved:
         point = {name: value for name, value in asked.point.items() if not is_evaluation(name)}
         command = re.sub(rf" --set (evaluation\.)?({'|'.join(NAMES)})=\S+", "", asked.command)
         changed = {"key": key, "configuration": configuration, "point": point, "command": command}
-        return replace(self, asked=asked.model_copy(update=changed))
+        return Resolved(asked.model_copy(update=changed), self.method, self.data)
 
 
 def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:

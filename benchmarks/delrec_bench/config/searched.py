@@ -67,14 +67,9 @@ class Search(FileTable):
         """The winner's mean validation score."""
         return next(final.mean for final in self.finals if final.number == self.chosen)
 
-    @property
-    def place(self) -> tuple[str, str, str, str]:
-        """What it is for."""
-        return self.entry, self.size, self.profile, self.data
-
     def name(self, task: str) -> str:
-        """What records call it."""
-        return f"{task}/{'/'.join(part for part in self.place if part)}"
+        """What records call it: what it is for."""
+        return "/".join(filter(None, (task, self.entry, self.size, self.profile, self.data)))
 
 
 class _File(FileTable):
@@ -98,12 +93,12 @@ def searched_settings(
 
     `values` are all of its settings by dotted key; they say its size. `data` is the folder of a user's own files.
     """
-    place = (method.entry, size_of(values), profile, folder_of(data))
-    found = next((one for one in searches(task) if one.place == place and one.seed == 0), None)
+    name = "/".join(filter(None, (task, method.entry, size_of(values), profile, folder_of(data))))
+    found = next((one for one in searches(task) if one.name(task) == name and one.seed == 0), None)
     if found is None or method.name not in found.methods:
         return None
     own = searched_keys(method, values)
-    return found.name(task), {key: value for key, value in found.settings.items() if key in own}
+    return name, {key: value for key, value in found.settings.items() if key in own}
 
 
 def searched_keys(method: Method, known: Mapping[str, Any]) -> set[str]:
@@ -126,9 +121,8 @@ def folder_of(data: str | None) -> str:
 def keep(task: str, search: Search) -> Path:
     """Write a search into the task's file, in place of an earlier one of the same place and seed."""
     path = FOLDER / f"{task}.json"
-    others = [one for one in searches(task) if (one.place, one.seed) != (search.place, search.seed)]
-    every = sorted([*others, search], key=lambda one: (one.place, one.seed))
-    write_atomic(path, json.dumps({"search": [one.model_dump() for one in every]}, indent=1) + "\n")
+    every = {(one.name(task), one.seed): one.model_dump() for one in (*searches(task), search)}
+    write_atomic(path, json.dumps({"search": [every[place] for place in sorted(every)]}, indent=1) + "\n")
     _read.cache_clear()
     return path
 

@@ -14,10 +14,9 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Field, create_model
 
-from delrec_bench.config.evaluation import NAMES, Evaluation
 from delrec_bench.config.searched import searched_settings
 from delrec_bench.config.toml import preset
-from delrec_bench.config.tree import AXES, Request, Seeds, TrainingConfig, Whole
+from delrec_bench.config.tree import AXES, NAMES, Evaluation, Request, Seeds, TrainingConfig, Whole
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.method import Method

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from delrec_bench.config import Spot
-from delrec_bench.config.evaluation import is_set
+from delrec_bench.config.tree import is_set
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Failure, Record
 from delrec_bench.report import words
-from delrec_bench.studies.expansion import Study, expand
+from delrec_bench.studies.expansion import Study, expand, keys_of
 from delrec_bench.studies.file import Pair, study_file, study_path
-from delrec_bench.studies.selecting import keys_of
 from delrec_bench.tasks.task import Task, TaskTable
 from delrec_bench.workspace import base_and_folder
 

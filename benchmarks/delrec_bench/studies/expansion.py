@@ -1,17 +1,19 @@
-"""Studies: the runs that one asks for; a file that would say something else than it asks is refused."""
+"""Studies: the runs that one asks for, and those that answer it; a file that says something else is refused."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
 from delrec_bench.arithmetic import Arithmetic
-from delrec_bench.config import Device, Request, defaults, full_key, full_keys, toml_value
+from delrec_bench.config import Device, Request, defaults, full_key, full_keys, settle, toml_value
+from delrec_bench.config.searched import folder_of
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
+from delrec_bench.records import HOW, Failure, Record, canonical_json
 from delrec_bench.schema import settings
 from delrec_bench.studies.file import (
     ContrastTable,
@@ -23,6 +25,7 @@ from delrec_bench.studies.file import (
     study_path,
 )
 from delrec_bench.tasks.task import TaskTable
+from delrec_bench.workspace import base_and_folder
 
 P = TypeVar("P", PrimaryTable, ContrastTable)
 
@@ -289,3 +292,44 @@ class _Expansion:
 def _called(value: Any) -> Any:
     """What stands for one value of an axis in a request's `point`: itself, or a list's text."""
     return toml_value(value) if isinstance(value, list) else value
+
+
+def keys_of(
+    requests: Sequence[Request],
+    methods: MethodTable,
+    tasks: TaskTable,
+    records: Iterable[Record],
+    failures: Iterable[Failure] = (),
+) -> list[str]:
+    """The key of the run that each request is answered by; of none that is there the request's command.
+
+    Where a run is there several times, by another engine, device, number of threads or arithmetic, the one that is
+    most like the request is taken, and a run before a failure; of one key the first counts.
+    """
+    known: dict[str, list[Record | Failure]] = {}
+    there: list[Record | Failure] = [*records, *failures]
+    for one in there:
+        if isinstance(one, Failure) or one.kind in ("run", "floor"):
+            known.setdefault(_settings(one.configuration), []).append(one)
+    keys = []
+    for request in requests:
+        values = settle(request, methods[request.method], tasks[request.task]).values
+        folder = folder_of(request.data)
+        found = [one for one in known.get(_settings(values), ()) if base_and_folder(one.task)[1] == folder]
+        best = min(found, key=lambda one: (isinstance(one, Failure), _unlike(one.configuration, request)), default=None)
+        keys.append(request.command() if best is None else best.key)
+    return keys
+
+
+def _settings(configuration: Mapping[str, Any]) -> str:
+    """What a run and its request have in common: neither how it was computed, nor the widths that a budget gave."""
+    kept = {name: value for name, value in configuration.items() if name not in HOW}
+    if kept.get("budget"):
+        kept["network"] = {name: value for name, value in kept["network"].items() if name != "hidden"}
+    return canonical_json(kept)
+
+
+def _unlike(configuration: Mapping[str, Any], request: Request) -> tuple[int, str]:
+    how = {name: configuration.get(name) for name in HOW}
+    asked = ("device", "arithmetic", "threads", "engine")
+    return sum(how[name] not in (getattr(request, name), None) for name in asked), canonical_json(how)

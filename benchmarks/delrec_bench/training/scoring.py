@@ -11,7 +11,7 @@ from delrec.delays import project
 from torch import Tensor
 
 from delrec_bench.config import Evaluation
-from delrec_bench.config.evaluation import LESIONS
+from delrec_bench.config.tree import LESIONS
 from delrec_bench.data.transforms import parse_level
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import Metric, metric_named
