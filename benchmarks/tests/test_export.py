@@ -181,25 +181,6 @@ def test_what_nir_has_no_word_for_is_refused_by_name_and_nothing_is_written(tmp_
     assert not list(tmp_path.iterdir())
 
 
-def described(method, settings, inputs, classes, **about):
-    return Header(method=method, settings=settings, inputs=inputs, classes=classes, dtype="float32", about=about)
-
-
-@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.build is not None])
-def test_every_methods_network_is_kept_whole_in_a_file_of_weights(method, tmp_path):
-    settings = {**METHODS[method].settings, "hidden": [5] * len(METHODS[method].settings["hidden"])}
-    made = METHODS[method].build({**settings, "engine": "auto"}, 6, 3).float()
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(0.01)
-    path = tmp_path / "net.safetensors"
-    path.write_bytes(Model("net", made, described(method, settings, 6, 3)).weights())
-    there = read_weights(path, METHODS).network
-    assert type(there) is type(made) and not there.training
-    ours, theirs = made.state_dict(), there.state_dict()
-    assert list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def reference():
     """Nothing is compiled for networks of six neurons."""
@@ -266,7 +247,9 @@ def written(tmp_path):
             with torch.no_grad():
                 next(made.parameters()).view(-1)[0] = spoilt
         path = tmp_path / "net.safetensors"
-        whole = Model("net", made, described(method, settings | changes, 9, 4, key="k")).weights()
+        shape = {"inputs": 9, "classes": 4, "dtype": "float32"}
+        header = Header(method=method, settings=settings | changes, about={"key": "k"}, **shape)
+        whole = Model("net", made, header).weights()
         path.write_bytes(whole if content is None else content(whole))
         return path
 
