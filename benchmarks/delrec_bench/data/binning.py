@@ -72,20 +72,14 @@ class EventBlock:
     labels: np.ndarray  # (n,) class (int64)
     speakers: np.ndarray | None = None  # (n,)
 
-    def samples(self) -> Iterator[np.ndarray]:
-        """The events of each sample in tonic's form."""
-        events = np.ones(len(self.times), EVENT)
-        events["t"], events["x"] = self.times * 1e6 + MICROSECOND_SLACK, self.units
-        yield from np.split(events, np.cumsum(self.lengths)[:-1])
-
     def through(self, transform: Transform, seed: int) -> "EventBlock":
         """The block after a transform, which each sample meets with a stream fixed by the seed and its number."""
-        made = []
-        for number, events in enumerate(self.samples(), self.first):
+        events, made = np.ones(len(self.times), EVENT), []
+        events["t"], events["x"] = self.times * 1e6 + MICROSECOND_SLACK, self.units
+        for number, sample in enumerate(np.split(events, np.cumsum(self.lengths)[:-1]), self.first):
             with seeded(seed, number):
-                made.append(transform(events) if len(events) else events)
-        events = np.concatenate(made)
-        lengths = np.array([len(events) for events in made], np.int64)
+                made.append(transform(sample) if len(sample) else sample)
+        events, lengths = np.concatenate(made), np.array([len(sample) for sample in made], np.int64)
         return replace(self, times=events["t"] / 1e6, units=events["x"].astype(np.int64), lengths=lengths)
 
 
@@ -211,12 +205,6 @@ class Bins:
     step: float  # seconds
     channels: int  # after summing neighbours
     source: int  # channels of the file; a multiple of `channels`
-
-    def __post_init__(self) -> None:
-        """Refuse more bins than 32 bits count."""
-        if self.steps * self.channels >= 1 << 31:
-            said = f"{self.steps:,} steps of {self.channels} channels are more than 2^31 bins per sample"
-            raise BenchError(f"{said}; use a longer step_ms or fewer steps")
 
     @classmethod
     def clean(cls, step: float, steps: int | str, channels: int, source: int) -> "Bins":

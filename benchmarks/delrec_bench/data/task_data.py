@@ -161,11 +161,6 @@ def divided(
     )
 
 
-def row_name(task: str, folder: Path | None, digest: str) -> str:
-    """The task's name; on files of a user's own folder, `<task>:<folder>@<digest8>`."""
-    return task if folder is None else f"{task}:{folder.resolve().name}@{digest[:8]}"
-
-
 def assemble(
     task: str,
     recordings: Mapping[str, Recordings],
@@ -207,7 +202,7 @@ def assemble(
         steps = max(part.longest for split, part in parts.items() if split != "test")
     need_memory(4 * BATCH * steps * bins.channels, f"{BATCH} samples of {steps:,} steps and {bins.channels} channels")
     _check_labels(parts)
-    name = row_name(task, folder, digest)
+    name = task if folder is None else f"{task}:{folder.resolve().name}@{digest[:8]}"
     spoken = kind != "OFFICIAL" and all(part.speakers is not None for part in parts.values())
     usual = "random" if "valid" not in parts else "speaker" if spoken else "file"
     split = _split(parts, options.validation or usual, seed, name)

@@ -11,7 +11,7 @@ import numpy as np
 
 from delrec_bench.data.files import MNIST, digest_of, files_digest, need_files, read_idx
 from delrec_bench.data.samples import DenseSamples, order
-from delrec_bench.data.task_data import TaskData, TaskOptions, divided, row_name
+from delrec_bench.data.task_data import TaskData, TaskOptions, divided
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.task import Task
 from delrec_bench.workspace import Workspace
@@ -70,7 +70,7 @@ def load(
         {"train": TRAIN, "valid": TRAIN, "test": TEST},
         options,
         draw_test=True,
-        name=row_name("ps-mnist", data_dir, digest),
+        name="ps-mnist" if data_dir is None else f"ps-mnist:{data_dir.resolve().name}@{digest[:8]}",
         kind="OFFICIAL" if official else "STAND-IN",
         classes=classes,
         channels=1,
