@@ -46,13 +46,14 @@ def test_the_answer_is_what_the_declared_comparison_comes_to_over_its_tasks(answ
     assert [d.verdict.task for d in page.primary] == list(dict.fromkeys(r["task"] for r in page.rows))
 
 
-def test_the_answer_is_one_sentence_with_every_difference_and_its_task():
-    sides = f"{PAIR[0]} minus {PAIR[1]}: "
+def test_the_answer_is_one_sentence_with_every_difference_and_the_mean_is_of_one_metric():
     page = page_of(pair_of(0.1))
     each = "+10.00 points on shd, +9.95 points on digits and +10.05 points on formants-20"
-    assert page.answer == f"Better on all tasks. {sides}{each}."
-    assert page_of(pair_of(0.1, n=4, tasks=("digits",))).answer.startswith(f"{sides}+9.")
-    assert page_of(pair_of(0.1), primary=None).answer is None
+    assert page.answer == f"Better on all tasks. {PAIR[0]} minus {PAIR[1]}: {each}."
+    assert page.mean_line.startswith("Mean over these 3 tasks: +10.00 points (95 % interval +9.")
+    errors = zip(PAIR, (0.3, 0.4), strict=True)
+    forecasts = [made_up.forecast(m, i, e + 0.01 * i, None) for m, e in errors for i in range(8)]
+    assert page_of([*pair_of(0.1), *forecasts]).mean_line is None
 
 
 def test_holm_is_over_the_tasks_of_the_declared_comparison_alone(whole):
@@ -80,13 +81,6 @@ def test_an_interaction_is_the_gain_here_less_the_gain_there_repetition_by_repet
     assert ", compared with rlif minus lif: " in page.answer
     alone = next(d for d in page.differences if d.about == "here alone")
     assert alone.verdict.difference == pytest.approx(np.mean(here))
-
-
-def test_the_mean_is_over_these_very_tasks_and_of_one_metric():
-    assert page_of(pair_of(0.1)).mean_line.startswith("Mean over these 3 tasks: +10.00 points (95 % interval +9.")
-    errors = zip(PAIR, (0.3, 0.4), strict=True)
-    forecasts = [made_up.forecast(m, i, e + 0.01 * i, None) for m, e in errors for i in range(8)]
-    assert page_of([*pair_of(0.1), *forecasts]).mean_line is None
 
 
 def test_fewer_than_five_repetitions_have_neither_verdict_nor_place_nor_interval():
@@ -203,18 +197,13 @@ def test_published_values_stand_beside_the_same_data_only(whole):
     assert titles == ["shd", "shd", "shd stand-in (folder)"], "the official files in a user's folder are the task's"
 
 
-def test_an_interval_ends_where_scores_do_in_every_form_of_a_page():
-    """100.00 in the tables, 1.001 in the csv."""
+def test_an_interval_ends_where_scores_do_and_learned_spreads_are_no_learned_delays():
+    """100.00 in the tables, 1.001 in the csv; "128 delays, fixed", of which 64 were spreads that were trained."""
     records = [made_up.scored_at("lif", r, score) for r, score in enumerate((0.99, 1.0, 1.0, 1.0, 1.0))]
     (line,) = page_of(records, primary=None).rows
     assert line["score_high"] == 1.0 and line["score_low"] < 0.996
-
-
-def test_spreads_that_are_learned_beside_fixed_delays_are_not_called_fixed():
-    """ "128 delays, fixed", of which 64 were spreads that were trained."""
     counts = {"weights": 900, "delays": 128, "spreads": 64, "learned_delays": 0, "neuron": 0, "total": 1028}
-    fixed = made_up.scored_at("lif", 0, 0.5, parameters=counts, learned="weights, spread")
-    learned = fixed.changed(parameters=counts | {"learned_delays": 64})
+    fixed, learned = (records[0].changed(parameters=counts | {"learned_delays": n}) for n in (0, 64))
     assert [page_of([r], primary=None).rows[0].delays for r in (fixed, learned)] == ["fixed", "learned"]
 
 

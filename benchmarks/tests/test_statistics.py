@@ -83,17 +83,12 @@ def test_below_two_repetitions_there_is_neither_interval_nor_verdict(n):
     assert decide(e, more_is_better=True, margin=0.1) == "inconclusive"
 
 
-def test_equal_scores_are_equivalent_within_any_margin_and_never_better():
+def test_equal_scores_are_equivalent_and_equal_differences_do_not_become_certainty_by_rounding():
     e = paired(ours, ours)
     assert (e.difference, e.low, e.high, e.p, e.detectable()) == (0.0, 0.0, 0.0, 1.0, None)
     assert decide(e, more_is_better=True, margin=1e-6) == "equivalent"
-    assert decide(e, more_is_better=True) == "inconclusive"
-
-
-def test_equal_differences_do_not_become_certainty_by_rounding():
     e = paired([0.3, 0.5, 0.9], [0.2, 0.4, 0.8])  # 0.3 - 0.2 != 0.5 - 0.4 in floating point
     assert (e.se, e.p, e.low) == (None, None, None)
-    assert decide(e, more_is_better=True, margin=0.01) == "inconclusive"
 
 
 def test_the_step_of_a_score_bounds_the_spread_from_below():
@@ -103,21 +98,6 @@ def test_the_step_of_a_score_bounds_the_spread_from_below():
     assert decide(few, more_is_better=True) == "inconclusive"
     assert decide(many, more_is_better=True) == "better"
     assert paired(ours, theirs, resolution=1e-4) == paired(ours, theirs)
-
-
-def test_an_interval_with_the_tuning_variance_holds_the_truth_as_often_as_it_says():
-    """No difference between methods: 0.5 points over repetitions, 1 point by what each search chose."""
-    rng, covered, alone = np.random.default_rng(0), 0, 0
-    for _ in range(2000):
-        tuning = rng.normal(0, 0.01, 2)
-        rows = [rng.normal(0.8 + shift, 0.005, 10) for shift in tuning]
-        searches = [(float(rng.normal(0, 0.01, 5).var(ddof=1)), 4.0) for _ in rows]
-        found = paired(*rows)
-        wide = with_tuning(found, searches)
-        covered += wide.low <= 0 <= wide.high
-        alone += found.low <= 0 <= found.high
-    assert 0.93 < covered / 2000 < 0.985
-    assert alone / 2000 < 0.5
 
 
 def test_the_standard_error_with_tuning_is_that_of_the_sum():
@@ -132,7 +112,7 @@ def test_the_standard_error_with_tuning_is_that_of_the_sum():
 SIZES = (4, 8, 8, 12, 12, 12, 16, 16, 20, 24, 28, 40)  # twelve speakers, unequal as in the spoken digits
 
 
-def test_two_by_two_by_hand():
+def test_crossed_variances_by_hand():
     # d = [[0, 2], [4, 10]]: mean 4; rows 1, 7: MS_a = 2 * 18 = 36; columns 2, 6: MS_b = 2 * 8 = 16;
     # residuals +-1: MS_e = 4. se^2 = (4 + 32 + 12) / 4 = 12; 48^2 / (36^2 + 16^2 + 4^2) is above R - 1 = 1, and with it
     # the interval would be narrower than that of the rows
@@ -141,9 +121,6 @@ def test_two_by_two_by_hand():
     # d = [[0, 10], [4, 2]]: rows 5, 3: MS_a = 4; columns 2, 6: MS_b = 16; residuals +-3: MS_e = 36; nothing added
     e = crossed([[0, 10], [4, 2]], np.zeros((2, 2)))
     assert (e.difference, e.se, e.df) == pytest.approx((4, 3, 36**2 / (4**2 + 16**2 + 36**2)))
-
-
-def test_clusters_by_hand_of_unequal_size():
     # d = [1, 1, 4], mean 2; clusters {0, 1} and {2}: totals -2 and 2, times G / N = 2/3: u = -4/3, 4/3
     e = crossed([[1, 1, 4]], np.zeros((1, 3)), ["anna", "anna", "ben"])
     assert (e.difference, e.se, e.df) == pytest.approx((2, 4 / 3, 1))
@@ -209,14 +186,9 @@ def test_coverage_with_windows_that_overlap():
         return crossed(a, np.zeros((4, n)), blocks), crossed(a, np.zeros((4, n)))
 
     blocked, naive = coverage(draw, 0.0)
-    assert 0.89 <= blocked <= 0.985
-    assert naive < 0.75
-
-
-def test_blocks_hold_four_overlaps_and_there_are_eight_if_they_can_be():
-    assert np.bincount(window_blocks(400, 8)).tolist() == [32] * 12 + [16]
+    assert naive < 0.75 and 0.89 <= blocked <= 0.985
+    assert np.bincount(blocks).tolist() == [32] * 12 + [16], "four overlaps each"
     assert max(window_blocks(80, 8)) + 1 == 8  # ten windows each, at least one overlap of eight
-    assert window_blocks(6, 10) == [0] * 6
 
 
 def test_one_cluster_gives_no_interval():
@@ -240,14 +212,6 @@ def test_holm_by_hand():
     assert holm([0.02, None, 0.5]) == [pytest.approx(0.06), None, 1.0]  # what has no p value is of the family too
     assert holm([]) == []
     assert holm([None]) == [None]
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_lies_between_p_and_bonferroni_and_keeps_the_order(p):
-    adjusted = holm(p)
-    assert all(a <= q + 1e-12 <= min(1.0, len(p) * a) + 1e-9 for a, q in zip(p, adjusted, strict=True))
-    assert sorted(range(len(p)), key=lambda i: (p[i], i)) == sorted(range(len(p)), key=lambda i: (adjusted[i], p[i], i))
 
 
 def test_primaries_are_corrected_together_and_exploratory_claims_not_at_all():
@@ -284,18 +248,11 @@ def test_what_is_not_told_apart_shares_its_places():
     scores = drawn({"a": 0.80, "b": 0.80, "c": 0.50})
     assert groups(scores) == {"a": "1-2", "b": "1-2", "c": "3"}
     assert rank_groups(scores, more_is_better=False) == {"c": "1", "a": "2-3", "b": "2-3"}
-
-
-def test_a_chain_that_no_classes_can_hold():
-    wave = np.array([1, -1] * 5)
+    wave = np.array([1, -1] * 5)  # a chain that no classes can hold
     means = {"a": 0.60 + 0 * wave, "b": 0.55 + 0.1 * wave, "c": 0.50 + 0.001 * wave}
     assert groups({m: dict(enumerate(of)) for m, of in means.items()}) == {"a": "1-2", "b": "1-3", "c": "2-3"}
-
-
-def test_few_repetitions_are_not_ranked_and_hide_no_other():
-    assert set(groups(drawn({"a": 0.9, "b": 0.5, "c": 0.1}, n=3)).values()) == {"1-3"}
-    scores = drawn({"a": 0.9, "b": 0.5}) | {"new": {0: 0.95}, "none": {}}
-    assert groups(scores) == {"new": "1-3", "a": "1-2", "b": "2-3"}
+    few = drawn({"a": 0.9, "b": 0.5}) | {"new": {0: 0.95}, "none": {}}
+    assert groups(few) == {"new": "1-3", "a": "1-2", "b": "2-3"}, "few repetitions are not ranked and hide no other"
 
 
 def test_equal_methods_are_rarely_told_apart_however_many_there_are():
