@@ -104,34 +104,6 @@ def test_the_api_makes_a_portable_run_from_a_process_that_is_not(tmp_path):
     assert perform(resolve(request, find_methods(), find_tasks(), here), here).record.content == record.content
 
 
-@pytest.fixture
-def dies_once(tmp_path):
-    """The folder of a method that kills its process once, in its third epoch; not while it holds `steps`."""
-    folder = method(tmp_path / "methods", "dies-once", penalty=DIES_ONCE)
-    (tmp_path / "methods" / "steps").write_text("more than five")
-    return folder
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["local", "slurm"])
-def test_a_run_whose_worker_is_killed_goes_on(tmp_path, capfd, dies_once, name):
-    alone = done_alone("dies-once", place(tmp_path / "alone", dies_once))
-    (tmp_path / "methods" / "steps").unlink()
-    there = place(tmp_path / "root", dies_once)
-    plans = [plan("dies-once", there)]
-    executor = make_executor(name, there.workspace, jobs=2, options={"cluster": "local"} if name == "slurm" else None)
-    executor._every = 0.2
-    (done,) = executor.map(plans, there)
-    if name == "slurm":  # a killed job is reported, and the next one resumes its run
-        assert "dies-once on digits: " in str(done.error) and "its log: " in str(done.error)
-        (done,) = executor.map(plans, there)
-    else:
-        assert "a worker was killed over dies-once on digits; another one goes on with it" in capfd.readouterr().err
-    record = done.record(there.workspace)
-    assert record.content == alone.content and record.measured["resumed_after"] == [2]
-
-
 STUDY = """
 summary = "a study of these tests"
 methods = {methods}
@@ -143,36 +115,54 @@ set = {{ training = {{ epochs = 3, batch = 16 }}, task = {{ limit = 32, test_lim
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_processes_dask_with_a_killed_worker_and_two_folders_give_the_same_page(tmp_path, dies_once, capsys):
-    methods = ["dies-once", "lif", "counts-only"]
-    (tmp_path / "ways.toml").write_text(STUDY.format(methods=methods, repetitions=2))
-    local, dask, one, two, joined = (tmp_path / name for name in ("local", "dask", "one", "two", "joined ü"))
+@pytest.mark.timeout(900)
+def test_two_folders_processes_and_dask_with_killed_workers_give_the_same_page(tmp_path, capfd):
+    (tmp_path / "ways.toml").write_text(STUDY.format(methods=["dies-once", "lif", "counts-only"], repetitions=2))
+    one, two, joined, local, dask = (tmp_path / name for name in ("one", "two", "joined ü", "local", "dask"))
+    methods = method(tmp_path / "methods", "dies-once", penalty=DIES_ONCE)
+    steps = tmp_path / "methods" / "steps"
+    steps.write_text("more than five")  # and so it does not die
 
     def trained(root, *words):
         root.mkdir(exist_ok=True)
-        common = ["--study", str(tmp_path / "ways.toml"), "--methods", dies_once, "--no-latency", "--json"]
+        common = ["--study", str(tmp_path / "ways.toml"), "--methods", methods, "--no-latency", "--json"]
         code = app.main(["reproduce", *common, "--root", str(root), *words])
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         assert code == 0, err
-        return json.loads(out)["trained"]
+        return json.loads(out)["trained"], err
 
-    assert trained(local, "--jobs", "2") == 6
-    (tmp_path / "methods" / "steps").unlink()
-    assert trained(dask, "--executor", "dask", "--jobs", "2") == 6
     trained(one, "--jobs", "1", "--only-methods", "lif,counts-only")
     trained(two, "--jobs", "1", "--only-methods", "dies-once")
     joined.mkdir()
     assert app.main(["collect", str(one), str(two), "--root", str(joined)]) == 0
-    capsys.readouterr()
-    assert trained(joined) == 0
-    records = [read_folder(root / "runs")[0] for root in (local, dask, joined)]
-    assert any(r.measured.get("resumed_after") for r in records[1])
-    pages = [{p.name: p.read_bytes() for p in (root / "out" / "ways").iterdir()} for root in (local, dask, joined)]
-    assert len(pages[0]) >= 5 and b"dies-once" in pages[0]["ways.csv"]
-    for found, page in zip(records, pages, strict=True):
-        assert len(found) == 6 and all(a.content == b.content for a, b in zip(records[0], found, strict=True))
-        assert page == pages[0]
+    capfd.readouterr()
+    assert trained(joined)[0] == 0
+    whole, _ = read_folder(joined / "runs")
+    page = {path.name: path.read_bytes() for path in (joined / "out" / "ways").iterdir()}
+    assert len(whole) == 6 and len(page) >= 5 and b"dies-once" in page["ways.csv"]
+    for root, *words in ((local,), (dask, "--executor", "dask")):
+        steps.unlink()
+        count, said = trained(root, "--jobs", "2", *words)
+        assert count == 6 and (root == dask or "another one goes on with it" in said)
+        found, _ = read_folder(root / "runs")
+        assert [r.content for r in found] == [r.content for r in whole]
+        assert any(r.measured.get("resumed_after") for r in found)
+        assert {path.name: path.read_bytes() for path in (root / "out" / "ways").iterdir()} == page
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_killed_job_is_reported_and_the_next_one_resumes_its_run(tmp_path):
+    folder = method(tmp_path / "methods", "dies-once", penalty=DIES_ONCE)
+    there = place(tmp_path, folder)
+    executor = make_executor("slurm", there.workspace, jobs=1, options={"cluster": "local"})
+    executor._every = 0.2
+    (done,) = executor.map([plan("dies-once", there)], there)
+    assert "dies-once on digits: " in str(done.error) and "its log: " in str(done.error)
+    (done,) = executor.map([plan("dies-once", there)], there)
+    record = done.record(there.workspace)
+    assert record.content == done_alone("dies-once", place(tmp_path / "alone", folder)).content
+    assert record.measured["resumed_after"] == [2]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
