@@ -12,7 +12,7 @@ from delrec_bench.records import HOW, Record
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.judging import Difference, judge_rows, ranks_of
-from delrec_bench.report.rows import Row, build_rows, too_short
+from delrec_bench.report.rows import Row, build_rows, revision, too_short
 from delrec_bench.report.texts import said
 from delrec_bench.statistics.paired import Estimate
 from delrec_bench.statistics.verdicts import Answer, Verdict, answer_of, mean_over
@@ -70,7 +70,7 @@ class Page:
     @property
     def revisions(self) -> list[str]:
         """Of the code behind the rows."""
-        return sorted({name for row in self.rows for name in row.revisions})
+        return sorted({revision(record) for row in self.rows for record in row.records})
 
     @property
     def mixed(self) -> list[str]:

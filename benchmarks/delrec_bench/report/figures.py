@@ -10,12 +10,10 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 
 from delrec_bench.methods.method import FAMILIES
 from delrec_bench.report import drawing, words
-from delrec_bench.report.board import FIELD
 from delrec_bench.report.content import Page
 from delrec_bench.report.drawing import Drawn
 from delrec_bench.report.judging import Difference
 from delrec_bench.report.rows import Row
-from delrec_bench.workspace import base_and_folder
 
 VERDICTS = {"better": "#2a9d5c", "worse": "#d1495b", "equivalent": drawing.BLUE, "inconclusive": drawing.GREY}
 COLOURS = dict(zip(FAMILIES, (
@@ -57,15 +55,11 @@ def pictures(page: Page) -> list[Drawn]:
 
 
 def _main(page: Page, cost: str) -> tuple[str, list[Row]]:
-    """The task with the most methods that have both a score and this cost; of several the first of the field."""
+    """The task with the most methods that have both a score and this cost, those of a user aside."""
     found = {task: [r for r in page.of(task) if r.kind == "run" and r.records and r[cost]] for task in page.tasks}
     found = {t: rows for t, rows in found.items() if rows and rows[0].metric.classifies}
-
-    def order(task: str) -> tuple[int, int]:
-        base, ours = base_and_folder(task)[0], [r for r in found[task] if r["method"] not in page.declared.new]
-        return -len(ours), FIELD.index(base) if base in FIELD else len(FIELD)
-
-    task = min(found, key=order, default="")
+    ours = {task: sum(row["method"] not in page.declared.new for row in rows) for task, rows in found.items()}
+    task = max(found, key=lambda task: ours[task], default="")
     return task, found.get(task, [])
 
 

@@ -43,9 +43,9 @@ class Pairing:
     @property
     def tuning(self) -> list[tuple[float, float]]:
         """The tuning variance of each of two rows that were searched separately; none of rows that share a search."""
-        if self.method.searched == self.control.searched:
-            return []
-        found = map(tuning_variance, [*self.method.searched, *self.control.searched])
+        rows = self.method, self.control
+        presets = [{r.provenance["searched"] for r in row.records if "searched" in r.provenance} for row in rows]
+        found = map(tuning_variance, () if presets[0] == presets[1] else (*presets[0], *presets[1]))
         return [variance for variance in found if variance is not None]
 
     @property

@@ -71,11 +71,6 @@ class Row:
         return len(self.records) > SHOWN_ONLY
 
     @property
-    def searched(self) -> set[str]:
-        """Names of the searched presets that its runs have their settings of."""
-        return {str(r.provenance["searched"]) for r in self.records if "searched" in r.provenance}
-
-    @property
     def resolution(self) -> float:
         """The smallest step of a score: 1 / test samples where it is a share of them, else 0."""
         return max((1 / r.result["total"] for r in self.records if self.metric.classifies), default=0.0)
@@ -98,11 +93,6 @@ class Row:
         """How many parameters are trained; of a row without a network None."""
         return self.counts.get("trainable") or self.counts.get("total")
 
-    @property
-    def revisions(self) -> set[str]:
-        """The code revisions among the row's records."""
-        return set(map(_revision, self.records))
-
 
 def too_short(rows: Iterable[Row]) -> str:
     """In how many of their runs the last epoch was the best, if chance hardly allows that (binomial, 5 percent)."""
@@ -117,7 +107,7 @@ def too_short(rows: Iterable[Row]) -> str:
     return f"{last} of {words.plural(len(lengths), 'run')}" if unlikely else ""
 
 
-def _revision(record: Record) -> str:
+def revision(record: Record) -> str:
     """Short revision of the code that made the record, marked where the tree was dirty; "unknown" if not recorded."""
     name = str(record.provenance.get("revision") or "unknown")[:12]
     return name + ("+dirty" if record.provenance.get("dirty") else "")
@@ -181,7 +171,7 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
         "engine": [r.engine for r in of],
         "device": [r.device for r in of],
         "host": [r.measured.get("host") for r in of],
-        "code_revision": list(map(_revision, of)),
+        "code_revision": list(map(revision, of)),
     }
     values |= {name: " ".join(dict.fromkeys(filter(None, texts))) or None for name, texts in told.items()}
     if group:
