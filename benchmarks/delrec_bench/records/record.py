@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,6 @@ from delrec_bench.schema import FileTable, told
 
 RESULTS_VERSION = 3
 """Raised by every change that changes results: it enters each key, so that older runs are not reused."""
-
-SCHEMA: Final = 3
-"""Version of the layout of a record."""
 
 TOLERANCE = 1e-9
 """Of a score computed again, relative to the larger of 1 and itself: the order of a sum may differ by processor."""
@@ -98,13 +95,7 @@ def compact(value: Any) -> str:
 
 
 def run_key(configuration: Mapping[str, Any], data: Mapping[str, Any], results_version: int = RESULTS_VERSION) -> str:
-    """Return the SHA-256 of the canonical JSON of configuration, data and results version, in hexadecimal.
-
-    Args:
-        configuration: Everything resolved.
-        data: What a key says of the data.
-        results_version: That of an older record.
-    """
+    """Return the SHA-256 of the canonical JSON of configuration, data (`identity`) and results version."""
     return digest(canonical_json({"configuration": configuration, "data": data, "results_version": results_version}))
 
 
@@ -207,11 +198,7 @@ class Record(Asked):
     measured: dict[str, Any] = Field(default_factory=dict)  # times, memory, host: all that two makings may differ in
     digest: str = ""  # of all that the run computed, given when it was made: a published record holds less
     published: bool = False  # the short form that `reports/runs/` holds
-    version: Literal[3] = SCHEMA
-
-    if TYPE_CHECKING:  # fields come as plain values, arrays and tuples too, and are checked when it is built
-
-        def __init__(self, /, **values: Any) -> None: ...
+    version: Literal[3] = 3  # of the layout of a record
 
     @model_validator(mode="before")
     @classmethod

@@ -1,6 +1,5 @@
 """Runs as one tidy table with the columns of `COLUMNS`, one row per run."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,9 +124,7 @@ def published_table(reports: Path) -> "pd.DataFrame":
 
 def write_table(path: Path, rows: "pd.DataFrame") -> None:
     """Write the table as Parquet; equal tables give equal bytes."""
-    stream = io.BytesIO()
-    rows.to_parquet(stream, engine="pyarrow", compression="zstd", index=False)
-    write_atomic(path, stream.getvalue())
+    write_atomic(path, rows.to_parquet(engine="pyarrow", compression="zstd", index=False))
 
 
 def read_table(path: Path) -> "pd.DataFrame":

@@ -13,7 +13,6 @@ the store (`records.results`).
 """
 
 import lzma
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,10 +63,9 @@ def from_dict(values: Mapping[str, Any]) -> Record:
 
 
 def in_order(records: Iterable[Record]) -> list[Record]:
-    """Return records by task, method, repetition, kind and key; on the same data all have the same targets and groups.
+    """Return records by task, method, repetition, kind and key.
 
-    Raises:
-        BenchError: Naming two records that do not agree.
+    A `BenchError` names two that do not have the same targets and groups on the same data.
     """
     ordered = sorted(records, key=lambda r: (r.task, r.method, r.repetition, r.kind, r.key))
     seen: dict[tuple[str, str, int], Record] = {}
@@ -200,7 +198,7 @@ def short_form(record: Record) -> Record:
 
 def _write(reports: Path, records: list[Record], failures: list[Failure]) -> list[Path]:
     """Write what differs from what is there; the paths that changed."""
-    tasks: dict[str, Runs] = defaultdict(lambda: ([], []))
+    tasks: dict[str, Runs] = {base_and_folder(one.task)[0]: ([], []) for one in (*records, *failures)}
     for record in records:
         tasks[base_and_folder(record.task)[0]][0].append(record)
     for failure in failures:
@@ -285,10 +283,9 @@ def find_record(what: str, workspace: Workspace) -> Record:
     done = (finished_record(workspace.runs, folder.name) for folder in folders)
     found = [record for record in done if record is not None]
     found = found or [r for r in read_store(workspace.reports)[0] if what and r.key.startswith(what)]
+    if not found:
+        raise BenchError(f"no run '{what}'; give the first characters of a key, or a record file")
     if len(found) > 1:
-        raise BenchError(
-            f"{len(found)} runs match '{what}': {', '.join(r.key[:16] for r in found)}; give more characters"
-        )
-    if found:
-        return found[0]
-    raise BenchError(f"no run '{what}'; give the first characters of a key, or a record file")
+        keys = ", ".join(r.key[:16] for r in found)
+        raise BenchError(f"{len(found)} runs match '{what}': {keys}; give more characters")
+    return found[0]
