@@ -1,11 +1,11 @@
 """Conditions of evaluation: runs that are derived from a trained one, and trained never; and the epoch chosen."""
 
-import copy
 import csv
 import json
 import shlex
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -32,13 +32,7 @@ from delrec_bench.workspace import workspace_at
 
 ROOT = Path(__file__).parents[2]
 METHODS, TASKS = find_methods(), find_tasks()
-TINY = (
-    ("network.delay_high", 12.0),
-    ("network.hidden", [10, 10]),
-    ("task.channels", 20),
-    ("training.batch", 8),
-    ("training.epochs", 2),
-)
+TINY = {"network.delay_high": 12.0, "network.hidden": [10, 10], "task.channels": 20, "training.batch": 8}
 NULLS = ("shrink=1", "noise=0", "quantise=1", "prune=0")
 
 
@@ -64,29 +58,17 @@ def workspace(tmp_path_factory):
 
 
 @pytest.fixture
-def asked(data):
-    """A request for a tiny run on a corpus of its own, under a condition or not."""
+def settled(workspace, data):
+    """Resolve a tiny run on a corpus of its own, under a condition or not."""
 
-    def make(method="delrec-axonal", trial=False, repetition=0, **evaluation):
-        given = tuple((f"evaluation.{name}", value) for name, value in evaluation.items())
-        own = tuple((key, value) for key, value in TINY if key in defaults(METHODS[method]))
-        return Request(method, "shd", repetition, data=data, overrides=(*given, *own), trial=trial)
-
-    return make
-
-
-@pytest.fixture
-def settled(asked, workspace):
-    """Resolve it."""
-
-    def make(*arguments, **named):
-        return resolve(asked(*arguments, **named), METHODS, TASKS, workspace)
+    def make(method="delrec-axonal", trial=False, **evaluation):
+        known = defaults(METHODS[method])
+        given = {f"evaluation.{name}": value for name, value in evaluation.items()}
+        overrides = (*given.items(), *((key, value) for key, value in TINY.items() if key in known))
+        request = Request(method, "shd", epochs=2, data=data, overrides=overrides, trial=trial)
+        return resolve(request, METHODS, TASKS, workspace)
 
     return make
-
-
-def no_training(*_, **__):
-    pytest.fail("a network was trained")
 
 
 def test_the_command_of_a_published_run_gives_its_key(workspace, monkeypatch):
@@ -126,7 +108,7 @@ def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturb
     assert counted == here and here["effective_acs"] < whole["effective_acs"]
     assert (made.targets, made.groups, made.parameters) == (plain.targets, plain.groups, plain.parameters)
 
-    monkeypatch.setattr(single, "fit", no_training)
+    monkeypatch.setattr(single, "fit", None)  # no network is trained
     assert perform(under, workspace).reused
     before = (workspace.runs / plain.key / "record.json").read_bytes()
     assert perform(settled(lesion="permute"), workspace).record.score is not None, "of the same trained network"
@@ -149,21 +131,21 @@ def test_lesions_at_their_null_level_change_no_prediction(settled, workspace, me
         assert scored.activity == plain.activity, lesion
 
 
-_TRAINED = {}
+@pytest.fixture
+def trained(settled, workspace):
+    """A copy of a network, whose training is done once."""
 
-
-def trained(settled, workspace, method="delrec-axonal"):
-    """A copy of the network, which is trained once."""
-    if method not in _TRAINED:
+    def make(method="delrec-axonal"):
         record = perform(settled(method), workspace).record
-        _TRAINED[method] = network_of(record, workspace.runs / record.key / "checkpoint.pt", METHODS)
-    return copy.deepcopy(_TRAINED[method])
+        return network_of(record, workspace.runs / record.key / "checkpoint.pt", METHODS)
+
+    return make
 
 
 @pytest.mark.parametrize("method", ["delrec-synaptic", "delrec-dcls"])
 @pytest.mark.parametrize("lesion", ["permute", "zero", "shrink=0.5", "noise=3", "quantise=4", "prune=0.5"])
-def test_a_lesion_changes_delays_and_nothing_else(settled, workspace, method, lesion):
-    model, again, whole = (trained(settled, workspace, method) for _ in range(3))
+def test_a_lesion_changes_delays_and_nothing_else(trained, method, lesion):
+    model, again, whole = (trained(method) for _ in range(3))
     lesion_(model, lesion, 1)
     lesion_(again, lesion, 1)
     before, after = whole.state_dict(), model.state_dict()
@@ -190,20 +172,15 @@ def test_a_lesion_changes_delays_and_nothing_else(settled, workspace, method, le
             assert torch.allclose(delay, old * level, atol=1e-5)  # the level of "zero" is 0
 
 
-def test_deployment_leaves_delays_real_or_the_blur_on_and_is_undone(settled, workspace):
-    model = trained(settled, workspace)
+def test_deployment_leaves_delays_real_or_the_blur_on_and_is_undone(trained):
+    model = trained()
     (layer,) = layers_with_delays(model)
     delay, sigma = layer.delay.detach().clone(), float(layer.sigma)
     assert sigma > 0 and not torch.equal(delay, delay.round())
-    with deployed_as(model, None):
-        assert torch.equal(layer.delay, delay.round()) and float(layer.sigma) == 0
-    with deployed_as(model, "sigma"):
-        assert torch.equal(layer.delay, delay.round()) and float(layer.sigma) == sigma
-    with deployed_as(model, "unrounded"):
-        assert torch.equal(layer.delay, delay) and float(layer.sigma) == 0
+    for how, there in ((None, (delay.round(), 0)), ("sigma", (delay.round(), sigma)), ("unrounded", (delay, 0))):
+        with deployed_as(model, how):
+            assert torch.equal(layer.delay, there[0]) and float(layer.sigma) == there[1]
     assert torch.equal(layer.delay, delay) and float(layer.sigma) == sigma and layer.rounding == "restore"
-    scores = [perform(settled(deployment=name), workspace).record for name in ("sigma", "unrounded")]
-    assert scores[0].key != scores[1].key
 
 
 @pytest.mark.parametrize(
@@ -252,56 +229,47 @@ set = { training = { epochs = 1, batch = 8 }, network.hidden = [8, 8], task.chan
 
 
 @pytest.fixture
-def root(checkout) -> Path:
-    (checkout / "lesions.toml").write_text(STUDY)
-    return checkout
+def reproduced(checkout, capsys):
+    """Reproduce a study; what the command answers, what it said, the rows of the page by method, and the page."""
+
+    def run(text, *more, code=0):
+        (checkout / "mine.toml").write_text(text)
+        words = ["reproduce", "--study", "mine.toml", "--jobs", "1", "--no-latency", "--json"]
+        assert app.main([*words, *more]) == code
+        out, err = capsys.readouterr()
+        files = {Path(name).suffix: Path(name).read_text() for name in json.loads(out)["files"]}
+        rows = {row["method"]: row for row in csv.DictReader(files[".csv"].splitlines())}
+        return json.loads(out), err, rows, files[".md"]
+
+    return run
 
 
-def reproduced(capsys, data, *more, code=0):
-    words = ["reproduce", "--study", "lesions.toml", "--jobs", "1", "--no-latency", "--json", "--data", f"shd={data}"]
-    assert app.main([*words, *more]) == code
-    out, err = capsys.readouterr()
-    return json.loads(out), err
-
-
-def test_a_study_trains_each_network_once_however_many_lesions_and_names_them_in_its_rows(root, data, capsys):
-    first, said = reproduced(capsys, data)
+def test_a_study_trains_each_network_once_however_many_lesions_and_names_them_in_its_rows(checkout, data, reproduced):
+    first, said, rows, page = reproduced(STUDY, "--data", f"shd={data}")
     assert (first["runs"], first["trained"], first["reused"]) == (5, 7, 0), said
-    records = read_folder(root / "runs")[0]
+    records = read_folder(checkout / "runs")[0]
     assert len(records) == 7 and sum(bool(r.history) for r in records) == 3
-    with next(Path(name) for name in first["files"] if name.endswith(".csv")).open() as file:
-        rows = {row["method"]: row for row in csv.DictReader(file)}
     fixed = {f"delrec-axonal-fixed (lesion {lesion})" for lesion in ("permute", "zero")}
     assert set(rows) == {"rlif", "delrec-axonal (lesion permute)", "delrec-axonal (lesion zero)", *fixed}
     assert "evaluation.lesion=zero" in rows["delrec-axonal (lesion zero)"]["command"]
-    page = next(Path(name) for name in first["files"] if name.endswith(".md")).read_text()
     assert "evaluate the trained networks of another row" in page
-    second, _ = reproduced(capsys, data)
+    second = reproduced(STUDY, "--data", f"shd={data}")[0]
     assert (second["trained"], second["reused"]) == (0, 5)
 
 
-def test_where_the_training_fails_its_lesions_are_named_and_nothing_is_trained_again(root, data, capsys, monkeypatch):
-    calls = []
-
-    def fails(*_, **__):
-        calls.append(1)
-        raise RunError("the loss is nan in epoch 1")
-
+def test_where_the_training_fails_its_lesions_are_named_and_nothing_is_trained_again(data, reproduced, monkeypatch):
+    fails = Mock(side_effect=RunError("the loss is nan in epoch 1"))
     monkeypatch.setattr(single, "fit", fails)
-    (root / "lesions.toml").write_text(STUDY.replace('"rlif", ', "").replace(', "delrec-axonal-fixed"', ""))
-    content, said = reproduced(capsys, data, "--repetitions", "1", code=1)
-    assert len(calls) == 1 and len(content["failed"]) == 3
+    text = STUDY.replace('"rlif", ', "").replace(', "delrec-axonal-fixed"', "")
+    content, said, *_ = reproduced(text, "--data", f"shd={data}", code=1)
+    assert fails.call_count == 1 and len(content["failed"]) == 3
     assert "the run it is derived from failed" in said
 
 
-def test_a_lesion_is_compared_with_the_same_network_left_whole_a_disturbance_with_the_control_under_it(root):
-    (root / "lesions.toml").write_text(
-        STUDY.replace(
-            'sweep = { "evaluation.lesion" = ["permute", "zero"] }',
-            'sweep = { "evaluation.lesion" = ["none", "zero"], "evaluation.condition" = ["none", "noise=1"] }',
-        )
-    )
-    study = expand("lesions.toml", None, METHODS, TASKS)
+def test_a_lesion_is_compared_with_the_same_network_left_whole_a_disturbance_with_the_control_under_it(tmp_path):
+    sweep = '"evaluation.lesion" = ["none", "zero"], "evaluation.condition" = ["none", "noise=1"]'
+    (tmp_path / "mine.toml").write_text(STUDY.replace('"evaluation.lesion" = ["permute", "zero"]', sweep))
+    study = expand(str(tmp_path / "mine.toml"), None, METHODS, TASKS)
     declared = declaration(study, [str(number) for number, _ in enumerate(study.requests)], METHODS, TASKS)
     controls = {expected.method: expected.control for expected in declared.runs.values()}
     name = "{} (lesion {}, condition {})".format
@@ -317,46 +285,34 @@ summary = "a study of this test"
 [quick]
 methods = ["delrec-axonal"]
 tasks = ["digits"]
-repetitions = 2
+repetitions = 1
 sweep = { "training.selection" = ["validation", "last", "best-test"] }
 set = { training.epochs = 4, network.hidden = [8], task.limit = 60, task.test_limit = 50 }
 """
 
 
-def test_the_same_runs_chosen_in_three_ways(checkout, capsys, monkeypatch):
+def test_the_same_run_chosen_in_three_ways(checkout, reproduced, monkeypatch):
     released = []
-    held = single.HeldOut
 
-    class Watched(held):
+    class Watched(single.HeldOut):
         def release(self, condition="deployed"):
             released.append(condition)
             return super().release(condition)
 
     monkeypatch.setattr(single, "HeldOut", Watched)
-    (checkout / "choosing.toml").write_text(CHOOSING)
-    assert app.main(["reproduce", "--study", "choosing.toml", "--jobs", "1", "--no-latency", "--json"]) == 0
-    content = json.loads(capsys.readouterr().out)
-    epochs = [f"epoch {n}" for n in (1, 2, 3, 4)]
-    assert sorted(released) == sorted(2 * ["deployed", "deployed", "deployed", *epochs])
-    records = {(r.result["selection"], r.repetition): r for r in read_folder(checkout / "runs")[0]}
-    assert len(records) == 6
-    for repetition in (0, 1):
-        validation, last, cheated = (records[s, repetition] for s in ("validation", "last", "best-test"))
-        for entry, other, third in zip(validation.history, last.history, cheated.history, strict=True):
-            assert entry == other == {name: value for name, value in third.items() if name != "test_accuracy"}
-        scores = [entry["test_accuracy"] for entry in cheated.history]
-        assert cheated.score == max(scores) and cheated.result["best_epoch"] == max(
-            n for n, score in enumerate(scores, 1) if score == max(scores)
-        )
-        assert last.score == scores[-1] and validation.score == scores[validation.result["best_epoch"] - 1]
-        assert cheated.command == f"delrec-bench rerun {cheated.key}"
-    page = next(Path(name) for name in content["files"] if name.endswith(".md")).read_text()
+    _, _, rows, page = reproduced(CHOOSING)
+    assert sorted(released) == [*3 * ["deployed"], *(f"epoch {n}" for n in (1, 2, 3, 4))]
+    records = {r.result["selection"]: r for r in read_folder(checkout / "runs")[0]}
+    validation, last, cheated = (records[selection] for selection in ("validation", "last", "best-test"))
+    for entry, other, third in zip(validation.history, last.history, cheated.history, strict=True):
+        assert entry == other == {name: value for name, value in third.items() if name != "test_accuracy"}
+    scores = [entry["test_accuracy"] for entry in cheated.history]
+    assert cheated.score == max(scores) == scores[cheated.result["best_epoch"] - 1]
+    assert max(scores) not in scores[cheated.result["best_epoch"] :], "of equals the last"
+    assert last.score == scores[-1] and validation.score == scores[validation.result["best_epoch"] - 1]
+    assert cheated.command == f"delrec-bench rerun {cheated.key}"
     assert "Do not cite the best-test rows" in page and "(selection best-test)" in page
-    with next(Path(name) for name in content["files"] if name.endswith(".csv")).open() as table:
-        found = {row["method"]: row["selection"] for row in csv.DictReader(table)}
-    assert found["delrec-axonal (selection best-test)"] == "best-test"
-
-    cheated = records["best-test", 0]
+    assert rows["delrec-axonal (selection best-test)"]["selection"] == "best-test"
     again = rerun(cheated, Place(workspace_at(checkout)))
     [judged] = judge([MadeTwice(str(cheated), [(cheated, again)], [])]).rows
     assert (again.key, judged.word) == (cheated.key, "equal"), judged.reason
