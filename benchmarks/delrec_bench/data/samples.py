@@ -92,18 +92,18 @@ class CountSamples(Samples):
         self.targets = torch.from_numpy(counts.labels[self.rows].astype(np.int64))
         self.speakers = None if counts.speakers is None else counts.speakers[self.rows]
 
-    def _bins(self, indices: np.ndarray) -> csr_array:
-        return self.counts.spikes[self.rows[indices]][:, : self.steps * self.counts.channels]
-
     def frames(self, indices: np.ndarray) -> np.ndarray:
         """Stored counts (B, T, C) before any conversion."""
-        frames: np.ndarray = self._bins(indices).toarray().reshape(len(indices), self.steps, -1)
+        bins = self.counts.spikes[self.rows[indices]][:, : self.steps * self.counts.channels]
+        frames: np.ndarray = bins.toarray().reshape(len(indices), self.steps, -1)
         return np.minimum(frames, 1) if self.binary else frames
 
     def events(self, index: int) -> np.ndarray:
         """Spikes of a sample in tonic's form, its t a step: one entry for each, sorted by t."""
-        bins = self._bins(np.array([index]))
-        places = bins.indices if self.binary else np.repeat(bins.indices, bins.data)
+        spikes, row = self.counts.spikes, self.rows[index]
+        here = slice(spikes.indptr[row], spikes.indptr[row + 1])
+        places = spikes.indices[here] if self.binary else np.repeat(spikes.indices[here], spikes.data[here])
+        places = places[places < self.steps * self.counts.channels]
         events = np.ones(len(places), EVENT)
         events["t"], events["x"] = np.divmod(places, self.counts.channels)
         return events
