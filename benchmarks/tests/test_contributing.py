@@ -22,11 +22,8 @@ def block(name: str) -> str:
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(checkout, monkeypatch, capsys):
     """`delrec-bench run` in a root of its own: its JSON."""
-    (tmp_path / "data.dvc").write_text("outs: []\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DELREC_BENCH_ROOT", str(tmp_path))
     monkeypatch.delenv(VARIABLE, raising=False)
 
     def run(*words: str) -> dict:

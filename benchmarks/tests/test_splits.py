@@ -50,12 +50,10 @@ def splits(tmp_path_factory):
 
 
 @pytest.fixture
-def exported(splits, tmp_path, monkeypatch, capsys):
+def exported(splits, checkout, capsys):
     """A workspace, and the test split of repetition 1."""
-    monkeypatch.setenv("DELREC_BENCH_ROOT", str(tmp_path))
-    (tmp_path / "data.dvc").write_text("outs: []\n")
     capsys.readouterr()
-    return tmp_path, rows(splits / "repetition-1.csv", "test")
+    return checkout, rows(splits / "repetition-1.csv", "test")
 
 
 def written(folder, lines):
