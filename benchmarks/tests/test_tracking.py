@@ -275,7 +275,7 @@ def test_a_thread_follows_and_an_interrupt_kills_what_has_not_ended(workspace):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_single_run_is_live_and_killed_by_an_interrupt(workspace, monkeypatch):
     workspace.root.joinpath("data.dvc").touch()
     words = ["run", "lif", "digits", "--limit", "100", "--epochs", "100000", "--set", "hidden=8", "--root"]
