@@ -10,21 +10,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from delrec_bench import app
-from delrec_bench.config import (
-    AXES,
-    Request,
-    Seeds,
-    defaults,
-    full_key,
-    parse_setting,
-    preset,
-    profiles,
-    read_toml,
-    resolve,
-    settle,
-    toml_value,
-)
+from delrec_bench.config import AXES, Request, Seeds, resolve, settle
 from delrec_bench.config.resolving import counted, solve_width, with_budget
+from delrec_bench.config.settings import defaults, full_key, preset, profiles, read_toml
+from delrec_bench.config.tree import parse_setting, toml_value
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import Method, find_methods
 from delrec_bench.networks import Network, NetworkConfig

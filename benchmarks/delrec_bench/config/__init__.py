@@ -2,6 +2,5 @@
 
 from delrec_bench.config.resolving import Resolved, bound, resolve
 from delrec_bench.config.searched import Search
-from delrec_bench.config.settings import FORECAST, Settled, defaults, full_key, full_keys, settle
-from delrec_bench.config.toml import parse_setting, preset, profiles, read_toml, toml_value
-from delrec_bench.config.tree import AXES, LESIONS, Device, Evaluation, Request, Seeds, Spot, TrainingConfig, is_set
+from delrec_bench.config.settings import defaults, full_key, full_keys, preset, profiles, read_toml, settle
+from delrec_bench.config.tree import AXES, Device, Evaluation, Request, Seeds, Spot, TrainingConfig, parse_setting

@@ -6,16 +6,17 @@
 Settings are named with dots: `training.epochs`, `network.hidden`, `task.step_ms`, `seeds.split`.
 """
 
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Field, create_model
 
 from delrec_bench.config.searched import searched_settings
-from delrec_bench.config.toml import preset
 from delrec_bench.config.tree import AXES, NAMES, Evaluation, Request, Seeds, TrainingConfig, Whole
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError, nearest
@@ -42,6 +43,45 @@ def _network_model(method: Method) -> type[BaseModel]:
             kind, default = Annotated[items, BeforeValidator(_listed)], list(default)
         declared[name] = (kind, default)
     return create_model(f"Network of {method.name}", __base__=FileTable, **declared)
+
+
+@cache
+def profiles() -> dict[str, dict[str, Any]]:
+    """Every profile by name: a TOML file of presets, a table for each task or family of tasks."""
+    return {path.stem: read_toml(path) for path in sorted((Path(__file__).parent / "presets").glob("*.toml"))}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The contents of a TOML file; a `BenchError` names the file and the line that does not parse."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        dotted(content)
+        return content
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror}; give a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path} is not TOML: {error}") from error
+    except RecursionError:
+        raise BenchError(f"{path} is nested too deeply; use fewer levels") from None
+
+
+def preset(profile: str, task: Task) -> dict[str, Any]:
+    """The dotted settings that a profile has for a task, those of its family first."""
+    known = profiles()
+    if profile not in known:
+        raise BenchError(f"no profile '{profile}'; {nearest(profile, known)}")
+    merged: dict[str, Any] = {}
+    for name in (task.family, task.name):
+        merged |= dotted({k: v for k, v in known[profile].get(name, {}).items() if isinstance(v, dict)})
+    if not merged:
+        fits = [name for name, content in known.items() if task.family in content or task.name in content]
+        raise BenchError(
+            f"profile '{profile}' has no setting for task '{task.name}'; "
+            f"profiles for this task: {', '.join(fits) or 'none'}"
+        )
+    if profile == "quick":
+        merged |= {f"task.{name}": value for name, value in task.quick.items()}
+    return merged
 
 
 class Settled(NamedTuple):

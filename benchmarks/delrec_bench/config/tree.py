@@ -5,8 +5,11 @@ lesion, `name` or `name=level`, maps the delays of one layer, in steps and of an
 """
 
 import hashlib
+import json
 import shlex
+import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -16,7 +19,6 @@ from pydantic import AfterValidator, Field
 from torch import Generator, Tensor
 
 from delrec_bench.arithmetic import MOST_THREADS, Arithmetic
-from delrec_bench.config.toml import toml_value
 from delrec_bench.data.transforms import CONDITIONS, parse_level
 from delrec_bench.errors import BenchError
 from delrec_bench.schema import settings
@@ -32,6 +34,30 @@ Rate = Annotated[float, Field(ge=0, le=1e4)]
 AXES = ("split", "permutation", "initialisation", "order")
 TRIAL_SEED = 2**31 - 1  # a search's, for initialisation and order: that of no repetition ever reported
 Seed = Annotated[int, Field(ge=0, le=TRIAL_SEED)]
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`key=value` to (key, value): the value as TOML, as comma-separated numbers, or else as a word."""
+    key, _, raw = (part.strip() for part in text.partition("="))
+    if not key or not raw:
+        raise BenchError(f"--set {text!r} is not key=value; write, for example, --set network.hidden=64,64")
+    for candidate in (raw, f"[{raw}]" if "," in raw else raw):
+        with suppress(tomllib.TOMLDecodeError, RecursionError):
+            return key, tomllib.loads(f"value = {candidate}")["value"]
+    if raw[0] in "[{\"'":
+        raise BenchError(f'--set {key}: the value is not valid TOML; write numbers, [lists], true or "text"')
+    return key, None if raw in ("none", "null") else raw
+
+
+def toml_value(value: Any) -> str:
+    """A value as `parse_setting` reads it back: a plain word without quotes."""
+    if value is None:
+        return "none"
+    if isinstance(value, str):
+        with suppress(BenchError):
+            if parse_setting(f"key={value}")[1] == value:
+                return value
+    return json.dumps(value, ensure_ascii=False)  # JSON's strings, numbers and lists are TOML's too
 
 
 @settings("--")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from delrec_bench.arithmetic import Arithmetic
-from delrec_bench.config import Device, Request, defaults, full_key, full_keys, settle, toml_value
+from delrec_bench.config import Device, Request, defaults, full_key, full_keys, settle
 from delrec_bench.config.searched import folder_of
+from delrec_bench.config.tree import toml_value
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
