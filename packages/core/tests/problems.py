@@ -1,9 +1,11 @@
 """Problems of a scan, and an engine held to the reference on them: what the tests of every fused engine share."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
-from delrec import LIF, ATan, FeedforwardDelays, Triangle
+from delrec import LIF, ATan, DelayInit, FeedforwardDelays, RecurrentDelays, Triangle
 from delrec import engines as interface
 from delrec.engines import Request, State
 
@@ -29,10 +31,32 @@ def run(engine, trace=True, **arguments):
     return interface.scan(engine, Request(trace=trace, **arguments))
 
 
+class SmoothATan(ATan):
+    """A spike whose derivative IS the surrogate, so that finite differences can judge the whole layer."""
+
+    def spike(self, u, strict=False):
+        return 0.5 + torch.atan(math.pi / 2 * self.alpha * u) / math.pi
+
+
 NEURONS = {
     "soft": lambda: LIF(tau=2.0, surrogate=Triangle(1.0), learn_tau="neuron"),
     "hard": lambda: LIF(tau=1.5, reset="hard", v_reset=-0.2, detach_reset=True, surrogate=ATan(5.0)),
 }
+
+
+def layer(delays="axonal", engine="cpu", size=6, seed=0, dtype=F64, **options):
+    """Make a recurrent layer whose spikes arrive within 8 steps, with weights that matter."""
+    torch.manual_seed(seed)
+    options = dict(sigma=1.0, delay_init=DelayInit("uniform", low=0, high=6)) | options
+    made = RecurrentDelays(size, delays=delays, engine=engine, **options).to(dtype)
+    with torch.no_grad():
+        made.weight.mul_(1.5)
+    return made
+
+
+def current(steps=24, batch=3, size=6, seed=1, dtype=F64):
+    draw = torch.Generator().manual_seed(seed)
+    return (torch.rand(steps, batch, size, dtype=F64, generator=draw) * 1.6).to(dtype)
 
 
 def problem(

@@ -22,14 +22,6 @@ def test_kernel_is_the_equation(delay, sigma):
     assert 1 + delay + 1 + sigma <= length - 1 + 1e-9  # the whole triangle fits
 
 
-@given(st.floats(0, 40))
-def test_without_spread_a_delay_is_split_between_two_steps(delay):
-    taps = triangle_kernel(torch.tensor([delay], dtype=F64), torch.tensor(1.0, dtype=F64), 50)[0]
-    assert float(taps.sum()) == pytest.approx(1, abs=1e-12)
-    assert float(taps @ torch.arange(50, dtype=F64)) == pytest.approx(1 + delay, abs=1e-9)
-    assert int((taps > 1e-12).sum()) <= 2
-
-
 def test_kernel_gradcheck():
     torch.manual_seed(0)
     delay = (torch.rand(4, 3, dtype=F64) * 9 + 0.013).requires_grad_()

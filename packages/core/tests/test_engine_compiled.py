@@ -143,9 +143,10 @@ def test_an_exported_model_takes_any_batch():
         assert torch.equal(exported.module()(x), model(x)) and model(x).any()
 
 
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
 @pytest.mark.parametrize("delays", ["axonal", "synaptic"])
-def test_fake_tensors_go_through(delays):
-    layer = RecurrentDelays(6, delays=delays, sigma=1.0, engine="cpu")
+def test_fake_tensors_go_through(delays, engine):
+    layer = RecurrentDelays(6, delays=delays, sigma=1.0, engine=engine)
     with FakeTensorMode(allow_non_fake_inputs=True):
         out = layer(torch.rand(7, 4, 6), return_state=True)
     assert type(out.spikes) is FakeTensor and out.spikes.shape == (7, 4, 6) and out.state.states[0].shape == (4, 6)

@@ -146,12 +146,7 @@ def test_a_delay_beyond_the_longest_that_may_come_reads_nothing_in_any_block(del
     with torch.no_grad():
         arguments["delay"][..., 1] = delay
     assert sigma == 0 or most_taps(arguments) > MANY.value
-    found = {}
-    for engine in ("triton", "reference"):
-        out = run(engine, limit=12, **arguments)
-        wanted = [arguments[name] for name in ("current", "weight", "delay", "width")]
-        found[engine] = out.states[0], *torch.autograd.grad(out.states[0].sum(), wanted)
-    assert all(difference(a, b) < 1e-9 for a, b in zip(*found.values(), strict=True))
+    agrees(arguments | {"limit": 12})
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.3, 2.6, 4.0])
@@ -161,12 +156,7 @@ def test_triangles_that_end_anywhere_before_the_longest_tap(sigma):
     arguments = made("soft", "axonal", 36, 1, 8, sigma, past=3)
     with torch.no_grad():
         arguments["delay"].copy_(torch.tensor([limit - 4, limit - 1, limit, limit + 1.5, limit + 2, 0, 2.5, 3.71]))
-    found = {}
-    for engine in ("triton", "reference"):
-        out = run(engine, limit=limit, **arguments)
-        wanted = [arguments[name] for name in ("current", "weight", "delay", "width")]
-        found[engine] = out.states[0], *torch.autograd.grad(out.states[0].sum(), wanted)
-    assert all(difference(a, b) < 1e-9 for a, b in zip(*found.values(), strict=True))
+    agrees(arguments | {"limit": limit})
 
 
 def test_rows_of_a_program_leave_no_multiprocessor_with_two(monkeypatch):

@@ -1,34 +1,18 @@
 """Faults that were seen, by name: none of them is silent, and none gives a raw error."""
 
 import warnings
+from functools import partial
 
+import problems
 import pytest
 import torch
-from delrec import (
-    LIF,
-    DelayInit,
-    EngineError,
-    FeedforwardDelays,
-    RecurrentDelays,
-    SpikeLinear,
-    SpikingLayer,
-    State,
-)
+from delrec import LIF, DelayInit, EngineError, FeedforwardDelays, RecurrentDelays, SpikeLinear, SpikingLayer, State
 from delrec import engines as interface
 from delrec.delays import triangle_kernel
 from delrec.engines import engine_for, triton
 from problems import ENGINES, problem
-from torch._subclasses import FakeTensorMode
 
-
-def layer(size=6, engine="cpu", seed=0, **options):
-    torch.manual_seed(seed)
-    options = dict(sigma=1.0, delay_init=DelayInit("uniform", low=0, high=6)) | options
-    return RecurrentDelays(size, engine=engine, **options)
-
-
-def current(steps=24, batch=3, size=6):
-    return torch.rand(steps, batch, size, generator=torch.Generator().manual_seed(1)) * 1.6
+layer, current = (partial(made, dtype=torch.float32) for made in (problems.layer, problems.current))
 
 
 def test_delays_do_not_follow_a_dtype_below_float32():
@@ -285,15 +269,6 @@ def test_a_layer_is_compiled_whole_with_sizes_that_may_change():
         assert torch.equal(compiled(x, lengths=lengths), made(x, lengths=lengths))
         state = made(x[:2], return_state=True).state  # of few steps: none of them was dropped
         assert torch.equal(compiled(x, state), made(x, state))
-
-
-def test_what_is_not_read_is_not_looked_at():
-    """Tensors that have no numbers."""
-    arguments = problem("soft", "axonal", 5, 2, 3, 1.0)
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        fake = {k: mode.from_tensor(v.detach()) for k, v in arguments.items() if isinstance(v, torch.Tensor)}
-        request = interface.Request(**fake, neuron=SpikingLayer(3).double().neuron, limit=6)
-        assert interface.scan("reference", request).spikes.shape == (5, 2, 3)
 
 
 def test_layers_without_a_recurrent_current_have_shapes_on_the_meta_device():

@@ -1,7 +1,5 @@
 """FeedforwardDelays: kernels, paddings, forms, rounding; the golden dcls1d files are in test_verify."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -54,22 +52,6 @@ def test_the_forms_share_their_delays():
     full.position.data.copy_(layer.position.expand(1, 3, 4))
     x = torch.rand(9, 2, 4, dtype=F64)
     torch.testing.assert_close(layer(x), full(x))
-
-
-def test_kernels_are_normalised_and_shaped():
-    def kernel_of(kind, spread):
-        layer = FeedforwardDelays(1, 1, window=9, kernel=kind, spread=spread, dtype=F64)
-        for parameter, value in ((layer.position, 0.0), (layer.weight, 1.0)):
-            parameter.data.fill_(value)
-        return layer.dense_kernel().detach()[0, 0]
-
-    for kind in ("v1", "gauss", "max"):
-        taps = kernel_of(kind, 2.0)
-        assert float(taps.sum()) == pytest.approx(1, abs=1e-6) and int(taps.argmax()) == 4
-        torch.testing.assert_close(taps, taps.flip(0))
-    gauss = kernel_of("gauss", 2.0)
-    assert float(gauss[5] / gauss[4]) == pytest.approx(math.exp(-0.5 / 2.27**2))
-    assert torch.equal(kernel_of("max", 0.0), kernel_of("v1", 0.0))
 
 
 def published(weight, position, spread, window, kernel):

@@ -1,28 +1,21 @@
 """RecurrentDelays on the reference engine: properties that define it, gradients, and clear errors."""
 
-import math
+from functools import partial
 
+import problems
 import pytest
 import torch
-from delrec import LIF, ATan, BatchNorm, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, Triangle
+from delrec import LIF, BatchNorm, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, Triangle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import ENGINES
+from problems import ENGINES, F64, SmoothATan
 from torch import nn
 from torch.autograd import gradcheck
 
-F64 = torch.float64
 FORMS = ["axonal", "synaptic", "shared", "none"]
 
 
-def layer(size=5, delays="axonal", sigma=2.0, neuron=None, seed=0, **options):
-    torch.manual_seed(seed)
-    options.setdefault("engine", "reference")
-    options.setdefault("delay_init", DelayInit("uniform", low=0, high=6))
-    made = RecurrentDelays(size, neuron=neuron or LIF(), delays=delays, sigma=sigma, **options).double()
-    with torch.no_grad():
-        made.weight.mul_(1.5)
-    return made
+layer = partial(problems.layer, size=5, sigma=2.0, engine="reference")
 
 
 def current(steps=16, batch=3, size=5, seed=1):
@@ -115,13 +108,6 @@ def test_the_recurrent_current_is_linear_in_the_weights(delays):
     )
 
 
-class SmoothATan(ATan):
-    """A spike whose derivative IS the surrogate, so that finite differences can judge the whole layer."""
-
-    def spike(self, u, strict=False):
-        return 0.5 + torch.atan(math.pi / 2 * self.alpha * u) / math.pi
-
-
 @pytest.mark.parametrize("delays", FORMS)
 @pytest.mark.parametrize("reset", ["soft", "hard"])
 def test_gradcheck_of_the_whole_layer(delays, reset):
@@ -206,14 +192,15 @@ def test_the_environment_overrides_auto_only(monkeypatch):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_layer_in_segments_is_the_same_layer_and_keeps_less(engine):
+@pytest.mark.parametrize("options", [{"dropout": 0.3, "dropout_mask": "step"}, {"delays": "none"}], ids=str)
+def test_a_layer_in_segments_is_the_same_layer_and_keeps_less(engine, options):
     def run(segment):
-        made = layer(size=16, sigma=1.0, segment=segment, engine=engine)
+        made = layer(size=16, segment=segment, engine=engine, **options)
         x, kept = current(steps=30, size=16).requires_grad_(), []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
             spikes = made(x)
         weights = torch.arange(spikes.numel(), dtype=F64).view_as(spikes).sin()
-        grads = torch.autograd.grad((spikes * weights).sum(), [x, made.weight, made.delay])
+        grads = torch.autograd.grad((spikes * weights).sum(), [x, *made.parameters()])
         return spikes.detach(), grads, sum(kept)
 
     whole, grads, all_kept = run(None)

@@ -6,13 +6,12 @@ import pickle
 import pytest
 import torch
 from delrec import LIF, ATan, DelayInit, FeedforwardDelays, Neuron, RecurrentDelays, SpikeLinear, SpikingLayer, Triangle
-from problems import INTERPRETED, ONLY_INTERPRETED
+from problems import F64, INTERPRETED, ONLY_INTERPRETED, SmoothATan
 from torch import nn
 from torch.func import functional_call
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.checkpoint import checkpoint
 
-F64 = torch.float64
 N = 6
 
 
@@ -262,7 +261,7 @@ def test_double_backward_is_right_on_the_reference(name):
     module, x = made(name), sequence(5, 2)
     for part in module.modules():
         if hasattr(part, "surrogate"):
-            part.surrogate, part.detach_reset = Smooth(), False  # a detached reset is no derivative of anything
+            part.surrogate, part.detach_reset = SmoothATan(2.0), False  # a detached reset is no derivative of anything
     direction = torch.randn(x.shape, dtype=F64, generator=torch.Generator().manual_seed(2))
 
     def slope(at):
@@ -278,16 +277,6 @@ def test_double_backward_is_right_on_the_reference(name):
     step = 1e-6
     up, down = (slope(x + s * step * direction)[0].detach() for s in (1, -1))
     torch.testing.assert_close(second, (up - down) / (2 * step), atol=2e-4, rtol=2e-4)
-
-
-class Smooth(ATan):
-    """A spike that is differentiable twice."""
-
-    def __init__(self):
-        super().__init__(2.0)
-
-    def spike(self, u, strict=False):
-        return torch.sigmoid(2 * u)
 
 
 @EVERY

@@ -1,7 +1,6 @@
 """A neuron: its settings, what a subclass must give, what it may leave out."""
 
 import pytest
-import torch
 from delrec import LIF, Neuron, RecurrentDelays, Surrogate, Triangle
 
 
@@ -21,24 +20,6 @@ def test_a_setting_cannot_change_the_repr_alone(name):
     with pytest.raises(AttributeError, match=rf"{name} of LIF is fixed.*another LIF\({name}=0.1"):
         setattr(neuron, name, 0.1)
     assert repr(neuron) == repr(LIF())
-
-
-class Bare(Neuron):
-    """A whole neuron: its states and its step."""
-
-    states = ("membrane",)
-
-    def step(self, current, state, coefficients):
-        """Leak by half, threshold 1, no reset."""
-        v = 0.5 * state[0] + current
-        return self.spike(v - 1), (v,)
-
-
-def test_states_and_step_are_enough():
-    layer = RecurrentDelays(4, neuron=Bare(), engine="reference").double()
-    x = torch.rand(6, 2, 4, dtype=torch.float64)
-    spikes, _, membrane = layer(x, return_membrane=True)
-    assert torch.equal(membrane[0], x[0]) and torch.equal(spikes[0], (x[0] >= 1).double())
 
 
 def test_what_a_neuron_or_surrogate_lacks_is_named():

@@ -6,26 +6,12 @@ from itertools import product
 import pytest
 import torch
 from delrec import LIF, ATan, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, State, Stateful
-from problems import ENGINES, ONLY_INTERPRETED
+from problems import ENGINES, F64, ONLY_INTERPRETED, current, layer
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-F64 = torch.float64
 FORMS = ["axonal", "synaptic", "shared", "none"]
 HARD = {"neuron": LIF(reset="hard", surrogate=ATan(5.0)), "learn_spread": True}
-
-
-def layer(delays="axonal", engine="cpu", seed=0, **options):
-    torch.manual_seed(seed)
-    options = dict(sigma=1.0, delay_init=DelayInit("uniform", low=0, high=6)) | options
-    made = RecurrentDelays(6, delays=delays, engine=engine, **options).double()
-    with torch.no_grad():
-        made.weight.mul_(1.5)
-    return made
-
-
-def current(steps=24, batch=3, seed=1):
-    return torch.rand(steps, batch, 6, dtype=F64, generator=torch.Generator().manual_seed(seed)) * 1.6
 
 
 @pytest.mark.parametrize(
@@ -245,17 +231,6 @@ def test_stateful_hands_out_what_its_module_is_asked_for():
     out = carried(x[9:], None, return_membrane=True, lengths=[15, 2, 3])
     assert out.state is None and out.membrane.shape == out.spikes.shape
     assert isinstance(carried(x, return_state=True).state, State)
-
-
-def test_stateful_refuses_another_batch_dtype_and_device():
-    carried = Stateful(layer())
-    carried(current())
-    with pytest.raises(ValueError, match=r"batch 2.*reset\(\)"):
-        carried(current(batch=2))
-    with pytest.raises(ValueError, match=r"float64.*float32.*reset\(\)"):
-        carried(current().float())
-    carried.reset()
-    assert carried(current(batch=2)).shape == (24, 2, 6)
 
 
 def test_stateful_in_a_checkpoint_is_refused_and_an_explicit_state_is_right():
