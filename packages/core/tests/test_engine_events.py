@@ -181,3 +181,31 @@ def test_a_step_refuses_what_is_not_finite_and_keeps_its_state(value):
         with pytest.raises(NotFiniteError, match="NaN or infinity"):
             network.step(bad)
         assert torch.equal(network.step(inputs), step)
+
+
+class Divided(LIF):
+    """Its step divides by a coefficient: infinite where a block of neurons is filled up with zeros."""
+
+    def coefficients(self):
+        return *super().coefficients(), torch.full((self.size,), 2.0)
+
+    def step(self, current, state, coefficients):
+        spike, (v,) = super().step(current, state, coefficients[:3])
+        return spike, (v / coefficients[3],)
+
+
+def test_a_state_that_overflows_is_an_error_until_the_reset():
+    """A finite input of 3e38 made a neuron silent for ever, without an error."""
+    embed = nn.Linear(3, 70, bias=False)
+    embed.weight.data.fill_(1.0)
+    network = EventNetwork([embed, SpikingLayer(70, neuron=Divided()), nn.Linear(70, 2)], batch=20)
+    small, large = torch.ones(20, 3), torch.ones(20, 3)
+    large[7] = 3e38
+    want = network.step(small).clone()
+    for inputs in (large, small):
+        with pytest.raises(NotFiniteError, match=r"state of the neurons is NaN or infinite: .*reset\(\)"):
+            network.step(inputs)
+    with pytest.raises(NotFiniteError, match="state of the neurons"):
+        network.run(torch.stack([small, large, small]))
+    network.reset()
+    assert torch.equal(network.step(small), want) and torch.equal(network.run(small[None])[0], want)

@@ -223,5 +223,4 @@ class RecurrentDelays(SpikingLayer):
         return 2 * (_delays.kernel_length(parts["delay"], parts["width"]) - 1) + _MARGIN
 
     def _exact(self) -> list[Tensor]:
-        own = (self.delay, self.spread, self.sigma)
-        return [*super()._exact(), *(t for t in own if t is not None)]
+        return [*super()._exact(), *(t for t in (self.delay, self.spread, self.sigma) if t is not None)]

@@ -159,8 +159,8 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
     assert size is not None
     with torch.no_grad():  # the first call must save no more tensors than later ones: checkpointing counts them
         coefficients = len(neuron.coefficients())
-    counts = {"current": 1, "old": len(neuron.states), "coefficients": coefficients}
-    counts |= {"g_spike": 1, "g_new": counts["old"]}
+    states = len(neuron.states)
+    counts = {"current": 1, "old": states, "coefficients": coefficients, "g_spike": 1, "g_new": states}
 
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
         primals = given["current"][0], tuple(given["old"]), tuple(given["coefficients"])

@@ -107,8 +107,7 @@ class SpikingLayer(Layer):
             request = Request(
                 sequence, self.neuron, **parts, state=state, lengths=ends, trace=return_membrane, keep=keep
             )
-            engine = self.engine
-            out = run(engine, request) if segment is None else scan_in_segments(engine, request, segment)
+            out = run(self.engine, request) if segment is None else scan_in_segments(self.engine, request, segment)
             self.engine_used = out.engine
             for values in out.final.states:
                 self._watch.check(values, "the state of the neurons is NaN or infinite: training diverged")

@@ -31,7 +31,6 @@ POSITION, LIVE, STEPS = 0, 1, 2  # of `now`: position in the ring; live entries 
 # scratch of a tile, forward
 Forward = namedtuple("Forward", "y z live index value count")
 
-
 # scratch of a tile, backward
 Backward = namedtuple("Backward", "y g now y_lanes g_lanes gz z live index value start ring")
 

@@ -26,11 +26,9 @@ from delrec.engines.threads import parallel
 # step reaches the output of `window` steps, its own included.
 Sizes = namedtuple("Sizes", "arrive arriving leave leaving batch senders receivers window")
 
-
 # Flat arrays: place (receivers, senders), factor (receivers, senders, 2), offset (receivers,) or empty. A place is
 # counted in elements from the first of the NEAR rings that are read together.
 Taps = namedtuple("Taps", "place factor offset")
-
 
 # For the gradient of the taps: the layer's input, places and sums by [sender, receiver]; empty if not wanted.
 Gradient = namedtuple("Gradient", "inputs place factor")

@@ -1,7 +1,7 @@
 """The two passes of the scan on tensors; see `engines.ops.scan_operator`."""
 
 from collections import namedtuple
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,20 +19,10 @@ from delrec.rules import Rules
 _ROUNDED = 4  # taps are read by as many at once
 
 
-class Shape(NamedTuple):
-    """Sizes, and switches that are 0 or 1."""
-
-    steps: int
-    batch: int
-    size: int
-    row: int  # size rounded up to whole vectors
-    keep: int  # store planes for the backward pass
-    traced: int  # store the states
-    prefix: int  # steps of spike bits before step 0
-    past: int  # of these, the steps that hold given spikes
-    recurrent: int
-    taps: int = 0  # sum the gradients of delays and half-widths
-
+# Sizes, and switches 0 or 1. row: size rounded up to whole vectors. keep: store planes for the backward pass. traced:
+# store the states. prefix: steps of spike bits before step 0, of which `past` hold given spikes. taps: add up the
+# gradients of delays and half-widths.
+Shape = namedtuple("Shape", "steps batch size row keep traced prefix past recurrent taps")
 
 # Arrays that both passes read; all arrays here are flat. mask: (B, N) or (T, B, N), or empty; mask_step: its stride in
 # time. coef: (C, N). numbers: `rules.Rules.numbers`. start: (states, B, N).
@@ -147,7 +137,7 @@ def _arguments(
     steps, batch, size = inputs.current.shape
     prefix = len(bits) // (-(-batch // LANES) * size) - steps if recurrent else 0
     row = -(-size // COLUMNS) * COLUMNS
-    shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent))
+    shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent), 0)
     coef, start = inputs.coef.detach().numpy(), np.ascontiguousarray(inputs.start.detach().numpy()).reshape(-1)
     masks, step = start[:0], 0
     if mask is not None and recurrent:

@@ -58,13 +58,14 @@ NUMBERS = len(Layout._fields)
 def event_rows(begin, end, layout, reals, longs, shorts, x, out):
     """Run rows begin to end of the batch through all steps of x (steps, B, inputs); out: (steps, B, size).
 
-    layout: the numbers of `Layout`. All arrays of one type are one argument, because streaming makes one call per step
-    and layer, whose cost grows with the number of arguments.
+    Returns how many states are NaN or infinite afterwards. layout: the numbers of `Layout`. All arrays of one type are
+    one argument, because streaming makes one call per step and layer, whose cost grows with the number of arguments.
     """
     layer = Layout(*to_fixed_tuple(layout, NUMBERS))  # type: ignore[call-arg]
     steps, rings = len(x) // (layer.batch * layer.inputs), layer.delayed or layer.recurrent == 2
     index, value = shorts[layer.columns + begin * layer.inputs :], reals[layer.values + begin * layer.inputs :]
     current = reals[layer.current + begin * layer.padded :]
+    wrong = 0
     for b in range(begin, end):
         for t in range(steps):
             row = t * layer.batch + b
@@ -98,6 +99,22 @@ def event_rows(begin, end, layout, reals, longs, shorts, x, out):
             else:
                 fire(layer, b, slot, reals, longs, shorts, current, out, row * layer.size)
         longs[layer.clock + b] += steps
+        if layer.output < 2:
+            wrong += not_finite(layer, b, reals)
+    return wrong
+
+
+@inlined
+def not_finite(layer, b, reals):
+    """Return how many states of row b are NaN or infinite."""
+    wrong, blocks = 0, (layer.size + BLOCK - 1) // BLOCK
+    for k in range(blocks):
+        state = layer.work + (b * blocks + k) * WORK + OLD
+        for j in range(STATES):
+            for i in range(min(BLOCK, layer.size - k * BLOCK)):
+                value = get(reals, state + j * BLOCK + i)
+                wrong += value - value != ZERO
+    return wrong
 
 
 @inlined

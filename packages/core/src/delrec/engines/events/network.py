@@ -65,7 +65,8 @@ class EventNetwork:
     def step(self, inputs: Tensor) -> Tensor:
         """Push one step of input (B, inputs); return its output (B, classes), which the next step overwrites.
 
-        Raises NotFiniteError for NaN or infinity, without changing the state.
+        Raises NotFiniteError for NaN or infinity in the inputs, without changing the state, or in the state; then call
+        `reset()`.
         """
         values = self._checked(inputs, "B").view(-1).numpy()
         for layer in self.layers:
@@ -197,33 +198,26 @@ class EventLayer:
             matrix = torch.zeros(size, 0) if matrix is None else matrix.detach()
             return flat(pad(matrix.permute(*range(matrix.dim())[::-1]), (0, row - size)).to(kind))
 
-        def zeros(*shape: int) -> Array:
-            return flat(torch.zeros(shape, dtype=dtype))
-
         arrives = rows(input_delay, torch.int64)
         after = torch.zeros(size if recurrent is not None else 0) if delay is None else delay.detach().t()
-        lasts = max(int(arrives.max(initial=-1)), int(flat(after).max(initial=-1)) + 1)
-        self.slots = 1 + lasts
+        self.slots = 1 + max(int(arrives.max(initial=-1)), int(flat(after).max(initial=-1)) + 1)
         kind = 0 if recurrent is None else after.dim()
         ring = self.slots if kind == 2 or input_delay is not None else 0
         self._module = kernels_for(neuron or LIF().attach(size), dtype, "events")
         self._rest = self._at_rest(neuron)
+        real = self._rest.dtype
         reals = {
             "weight": rows(weight),
-            "bias": zeros(row) if bias is None else rows(bias.unsqueeze(1)),
+            "bias": np.zeros(row, real) if bias is None else rows(bias.unsqueeze(1)),
             "returning": rows(recurrent),
-            "ring": zeros(batch, ring, row),
-            "ones": np.ones(size, self._rest.dtype),
+            "ring": np.zeros(batch * ring * row, real),
+            "ones": np.ones(size, real),
             "work": self._rest,
-            "values": zeros(batch, inputs),
-            "current": zeros(batch, row),
+            "values": np.zeros(batch * inputs, real),
+            "current": np.zeros(batch * row, real),
         }
-        longs = {
-            "input_delay": arrives,
-            "delay": flat(after.to(torch.int64)),
-            "clock": np.zeros(batch, np.int64),
-            "waiting": np.zeros(batch * self.slots, np.int64),
-        }
+        clock, waiting = np.zeros(batch, np.int64), np.zeros(batch * self.slots, np.int64)
+        longs = {"input_delay": arrives, "delay": flat(after.to(torch.int64)), "clock": clock, "waiting": waiting}
         queue = np.zeros(batch * self.slots * size if kind == 1 else 0, np.int32)
         shorts = {"columns": np.zeros(batch * inputs, np.int32), "queue": queue}
         places: dict[str, int] = {}
@@ -274,7 +268,8 @@ class EventLayer:
         return self._out
 
     def _call(self, begin: int, end: int, x: Array, out: Array) -> None:
-        self._module.event_rows(begin, end, self._layout, self._reals, self._longs, self._shorts, x, out)
+        if self._module.event_rows(begin, end, self._layout, self._reals, self._longs, self._shorts, x, out):
+            raise NotFiniteError("the state of the neurons is NaN or infinite: scale the input down, and call reset()")
 
 
 def _packed(arrays: dict[str, Any], places: dict[str, int]) -> Array:
