@@ -145,7 +145,9 @@ def _shelf(places: Places, names: list[str] | None, fresh: bool) -> Answer:
 def export(
     places: Places,
     form: Annotated[str, argument("nir or safetensors.", "FORMAT")],
-    model: Annotated[str, argument("First characters of a run's key, its folder or record, or a .safetensors file.")],
+    model: Annotated[
+        str, argument("First characters of a run's key, its folder or record, or a .safetensors file.", "MODEL")
+    ],
     out: Annotated[Path | None, option("Output file (default: out/models/MODEL.FORMAT).", metavar="FILE")] = None,
     step_ms: Annotated[float | None, option("NIR's time step (default: the run's, or 1 ms).", min=1e-6)] = None,
 ) -> Answer:

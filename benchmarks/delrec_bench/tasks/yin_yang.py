@@ -116,7 +116,7 @@ TASK = Task(
     summary="points of a Yin-Yang figure in three classes, one spike time per coordinate",
     source="L. Kriener, J. Göltz, M. A. Petrovici: The Yin-Yang dataset, NICE 2022, arXiv:2102.08211; encoding of "
     "J. Göltz et al.: DelGrad, Nature Communications 2025, doi:10.1038/s41467-025-63120-y",
-    licence="none: a formula",
+    licence="computed from a formula",
     family="points",
     load=load,
     embedded=True,
