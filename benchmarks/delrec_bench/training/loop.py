@@ -9,7 +9,7 @@ Selection "best-test" scores the test set after every epoch too and takes the be
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -17,15 +17,32 @@ import torch
 from delrec import NotFiniteError, RecurrentDelays, check_finite, flush_denormals
 from torch import Tensor
 
-from delrec_bench.config import Seeds, TrainingConfig
+from delrec_bench.config import Resolved, Seeds, TrainingConfig
 from delrec_bench.errors import DivergedError
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.fingerprint import fingerprint
 from delrec_bench.training.optimisation import Optimisation
-from delrec_bench.training.resuming import CheckpointError, Keeper, capture, restore
+from delrec_bench.training.resuming import CheckpointError, Keeper, capture, restore, seed_everything
 from delrec_bench.training.scoring import HeldOut, batches, evaluate, predict, scores_of
 
 Progress = Callable[[dict[str, Any]], None]
+
+
+def build(resolved: Resolved) -> Any:
+    """Return the network of a run, drawn from the seed of its initialisation, on its device and in its dtype."""
+    settings, data = resolved.configuration, resolved.data
+    seed_everything(resolved.seeds.stream("initialisation"))
+    network = {**settings["network"], "engine": settings["engine"]}
+    model = resolved.method.network(network, data.channels, data.classes)
+    dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
+    return model.to(device=resolved.device, dtype=dtype)
+
+
+def exact(device: str) -> AbstractContextManager[None]:
+    """Inside, cudnn on a CUDA device neither rounds to TF32, as torch's default does, nor differs from run to run."""
+    if device != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
 @dataclass
