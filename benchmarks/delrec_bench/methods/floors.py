@@ -94,41 +94,24 @@ def _values_only(task: Task) -> str | None:
     return "a linear forecast is of a value, and this task has classes" if task.classifies else None
 
 
-def _method(name: str, title: str, how: str, floor: Any, applicable: Any) -> Method:
-    sort = "forecast" if floor is linear_forecast else "classifier"
+def _method(name: str, title: str, how: str, floor: Any) -> Method:
+    forecast = floor is linear_forecast
     return Method(
         name=name,
         title=f"No network: {title}",
         family="no network",
         summary=f"non-neural baseline: {how}",
-        source="scikit-learn's " + ("Ridge" if sort == "forecast" else "LogisticRegression"),
-        learned=f"a linear {sort}",
+        source=f"scikit-learn's {'Ridge' if forecast else 'LogisticRegression'}",
+        learned=f"a linear {'forecast' if forecast else 'classifier'}",
         board=True,
         floor=floor,
-        applicable=applicable,
+        applicable=_values_only if forecast else _classes_only,
     )
 
 
+SUMMED = "logistic regression on the summed input of each channel"
 METHODS = [
-    _method(
-        "counts-only",
-        "regression on channel counts",
-        "logistic regression on the summed input of each channel",
-        counts_only,
-        _classes_only,
-    ),
-    _method(
-        "time-slices",
-        "regression on ten time slices",
-        "logistic regression on the summed input of each channel in ten time slices",
-        time_slices,
-        _classes_only,
-    ),
-    _method(
-        "linear-forecast",
-        "linear forecast",
-        "ridge regression on all values of a sample",
-        linear_forecast,
-        _values_only,
-    ),
+    _method("counts-only", "regression on channel counts", SUMMED, counts_only),
+    _method("time-slices", "regression on ten time slices", f"{SUMMED} in ten time slices", time_slices),
+    _method("linear-forecast", "linear forecast", "ridge regression on all values of a sample", linear_forecast),
 ]

@@ -7,19 +7,20 @@ from delrec_bench.methods.stack import DELREC, builder, published, settings_of
 
 FEEDFORWARD = {"recurrent": "none", "feedforward": "none"}
 RECURRENT = {"recurrent": "plain", "feedforward": "none"}
-LEARNED_TAU = {"learn_tau": "neuron"}
+TAUS = {"learn_tau": "neuron"}
 # Learned time constants are those of Fang et al., one per neuron here where they have one per layer.
 PLIF = "Fang et al. 2021, https://arxiv.org/abs/2007.05785 (PLIF)"
 
 
-def _method(name: str, title: str, summary: str, source: str, control: str | None, **fixed: Any) -> Method:
-    taus = "learn_tau" in fixed
+def _method(name: str, summary: str, control: str | None, **fixed: Any) -> Method:
+    taus, recurrent = "learn_tau" in fixed, fixed["recurrent"] == "plain"
+    title, source = ("Recurrent LIF", "RSNN") if recurrent else ("LIF", "SNN")
     return Method(
         name=name,
         title=f"{title}, learned time constants" if taus else title,
         family="no delays",
-        summary=summary,
-        source=f"{DELREC} (its '{source}'); {PLIF}" if taus else f"{DELREC} (its '{source}')",
+        summary=f"{summary}, no delays",
+        source=f"{DELREC} (its '{source}'){f'; {PLIF}' if taus else ''}",
         learned="weights, neuron parameters" if taus else "weights",
         board=not taus,
         control=control,
@@ -29,32 +30,10 @@ def _method(name: str, title: str, summary: str, source: str, control: str | Non
     )
 
 
+LEARNING = "LIF neurons that learn their time constants"
 METHODS = [
-    _method("lif", "LIF", "leaky integrate-and-fire neurons, feedforward, no delays", "SNN", None, **FEEDFORWARD),
-    _method(
-        "rlif",
-        "Recurrent LIF",
-        "LIF neurons with ordinary recurrent connections, no delays",
-        "RSNN",
-        "lif",
-        **RECURRENT,
-    ),
-    _method(
-        "lif-learned-tau",
-        "LIF",
-        "LIF neurons that learn their time constants, feedforward, no delays",
-        "SNN",
-        "lif",
-        **FEEDFORWARD,
-        **LEARNED_TAU,
-    ),
-    _method(
-        "rlif-learned-tau",
-        "Recurrent LIF",
-        "LIF neurons that learn their time constants, with ordinary recurrent connections, no delays",
-        "RSNN",
-        "rlif",
-        **RECURRENT,
-        **LEARNED_TAU,
-    ),
+    _method("lif", "leaky integrate-and-fire neurons, feedforward", None, **FEEDFORWARD),
+    _method("rlif", "LIF neurons with ordinary recurrent connections", "lif", **RECURRENT),
+    _method("lif-learned-tau", f"{LEARNING}, feedforward", "lif", **FEEDFORWARD, **TAUS),
+    _method("rlif-learned-tau", f"{LEARNING}, with ordinary recurrent connections", "rlif", **RECURRENT, **TAUS),
 ]
