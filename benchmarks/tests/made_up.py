@@ -138,7 +138,7 @@ def declared(records, primary=PAIR, **changes):
     of_study["margin"] = {"digits": 0.01, "formants-20": 0.01, "shd": 0.01, "mackey-glass": 0.02}
     known = {field.name for field in fields(Study)} - {field.name for field in fields(Declaration)}
     of_study |= {name: changes.pop(name) for name in [*changes] if name in known}
-    values = {"runs": {r.key: Expected(r.method, r.control) for r in records if r.kind in ("run", "floor")}}
+    values = {"runs": {r.key: Expected(r.method, r.control, r.method) for r in records if r.kind in ("run", "floor")}}
     values |= {"primary": Comparison(*primary) if isinstance(primary, tuple) else primary, "tasks": KNOWN}
     values = {"awaited": tuple(changes.get("runs", values["runs"]))} | values | changes
     return Declaration(Study("made-up", "quick", (), **of_study), **values)

@@ -69,7 +69,7 @@ def test_the_lines_of_a_sweep_are_its_rows_and_a_control_shares_its_methods_colo
     page = page_of(records, runs=runs, primary=None)
     figure, made = drawn("sweep", page)
     assert [axes.get_title("left") for axes in figure.axes] == [*TWO]
-    rows = sorted((r for r in page.of("digits") if r.base == PAIR[0]), key=lambda r: r.asked.point)
+    rows = sorted((r for r in page.of("digits") if r.asked.base == PAIR[0]), key=lambda r: r.asked.point)
     expected = [(place, 100 * row["score_mean"]) for place, row in enumerate(rows)]
     assert any(line.shape == (4, 2) and np.allclose(line, expected) for line in lines(figure.axes[0]))
     assert names(figure.axes[0].xaxis) == ["0", "1", "3", "10"]

@@ -220,7 +220,10 @@ def test_latencies_made_elsewhere_never_mix_and_the_newest_never_replaces_unlike
 
 
 def test_a_row_without_a_score_has_size_latency_and_the_published_value():
-    empty = (Expected("dcls", task="shd", command="delrec-bench run dcls shd"), Expected("delrec-axonal", task="ssc"))
+    empty = (
+        Expected("dcls", base="dcls", task="shd", command="delrec-bench run dcls shd"),
+        Expected("delrec-axonal", None, "delrec-axonal", task="ssc"),
+    )
     declared = made_up.declared([], primary=None, page="three-tasks", empty=empty)
     page = build(declared, [made_up.latency("dcls", "shd", 1.9)])
     dcls, axonal = page.rows

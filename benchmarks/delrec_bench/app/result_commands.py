@@ -31,10 +31,9 @@ def report(
     allow_mixed: Annotated[bool, option("Allow runs from several code revisions.", "--allow-mixed")] = False,
 ) -> Answer:
     """Write a report on existing runs to out/, or with --publish to reports/. Trains nothing."""
+    from delrec_bench.report import writing
     from delrec_bench.report.content import build
     from delrec_bench.report.declared import page_of
-    from delrec_bench.report.writing import publish as published
-    from delrec_bench.report.writing import write_page
     from delrec_bench.studies.expansion import Wanted, expand
 
     workspace, (methods, tasks) = places.workspace, places.tables()
@@ -42,9 +41,9 @@ def report(
     records, failures = options.read_runs(workspace, source)
     declared = page_of(expanded, methods, tasks, records, failures)
     if publish:
-        paths = published(workspace, declared, records, allow_mixed=allow_mixed)
+        paths = writing.publish(workspace, declared, records, allow_mixed=allow_mixed)
     else:
-        paths = write_page(workspace.root / "out", build(declared, records))
+        paths = writing.write_page(workspace.root / "out", build(declared, records))
     files = [str(path) for path in paths]
     return Answer({"page": declared.page, "files": files}, "\n".join(files))
 

@@ -23,7 +23,7 @@ class Expected(NamedTuple):
 
     method: str  # its name: the method's, with the point of a sweep where there is one
     control: str | None = None  # the row that it is compared with
-    base: str = ""  # the method of a point of a sweep; empty for the row's own name
+    base: str = ""  # its method, also of a point of a sweep
     point: tuple[tuple[str, Any], ...] = ()  # (axis, value) pairs along which its method is swept
     title: str = ""  # what people call it; empty for its name
     family: str = "other methods"  # the group that it stands in

@@ -137,7 +137,7 @@ def _mark(row: Row, along: str, places: Sequence[Any]) -> dict[str, Any]:
     """A row in a sweep: its place along an axis, and its line; a method and the same with fixed delays are a group."""
     point = dict(row.asked.point)
     place, elsewhere = places.index(point.pop(along)), words.place(point.items())
-    line, group = row.title.partition(" (")[0] + elsewhere, row.base.partition("-fixed")[0] + elsewhere
+    line, group = row.title.partition(" (")[0] + elsewhere, row.asked.base.partition("-fixed")[0] + elsewhere
     ends = [row["score_mean"] if row[end] is None else row[end] for end in ("score_low", "score_high")]
     low, high, score = map(row.metric.shown, (*ends, row["score_mean"]))
     told = {"task": row["task"], "line": line, "group": group, "delays": row.delays, "place": place}
@@ -186,7 +186,7 @@ def _draw_differences(axes: Axes, page: Page, of: Sequence[Difference]) -> None:
         axes.plot(sign * (v.difference or 0.0), place, "D", color=colour, markersize=6)
     axes.axvline(0, color=drawing.INK, linewidth=0.9)
     drawing.name_lines(axes, _difference_names(page, of))
-    axes.set_xlabel(f"difference in {words.unit(metric)}\n(right is better)")
+    axes.set_xlabel(f"difference in {metric.difference_unit or metric.unit}\n(right is better)")
 
 
 def curves(page: Page) -> Drawn | None:

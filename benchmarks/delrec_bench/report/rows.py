@@ -20,8 +20,7 @@ from delrec_bench.statistics.verdicts import SHOWN_ONLY
 MODES = ("train", "infer", "batch1")
 COLUMNS = (
     *("task", "data", "method", "learned", "metric", "n", "score_mean", "score_sd", "score_low", "score_high"),
-    "lost",
-    *("rank_group", "selection"),
+    *("lost", "rank_group", "selection"),
     *("parameters_total", "parameters_weights", "parameters_delays", "parameters_neuron"),
     *(name for m in MODES for name in (f"latency_{m}_ms", f"latency_{m}_ms_iqr", f"latency_{m}_ratio")),
     *("spikes_per_neuron_step", "synaptic_operations", "delay_buffer", "step_ms", "steps", "representation"),
@@ -49,11 +48,6 @@ class Row:
     def title(self) -> str:
         """What people call it."""
         return self.asked.title or self.asked.method
-
-    @property
-    def base(self) -> str:
-        """The method, also where the row is a point of a sweep."""
-        return self.asked.base or self.asked.method
 
     @property
     def metric(self) -> Metric:
@@ -145,7 +139,6 @@ def comparable(records: Iterable[Record]) -> list[Record]:
 
 
 def _row(declared: Declaration, task: str, asked: Expected, group: list[Record], latency: list[Record]) -> Row:
-    method = asked.base or asked.method
     measured = _latency_of(task, asked, group, latency)
     of = group or ([measured] if measured else [])
     lost = sorted(
@@ -178,7 +171,7 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
         values |= _scores(group)
     if not of or "evaluation" not in of[0].configuration:
         options = of[0].configuration.get("task", {}) if of else {}
-        if published := published_for(task, values["data"], method, options):
+        if published := published_for(task, values["data"], asked.base, options):
             values["metric"] = values["metric"] or published.metric
             named = {"score": published.value, "source": published.source, "selection": published.selection or None}
             values |= {f"published_{name}": value for name, value in named.items()}
@@ -207,7 +200,7 @@ def _scores(group: Sequence[Record]) -> dict[str, float | None]:
 
 def _latency_of(task: str, asked: Expected, group: Sequence[Record], latency: Sequence[Record]) -> Record | None:
     """The latency of this method on this task: of the very network of the runs, or of the budget that is asked for."""
-    found = [r for r in latency if (r.task, r.method) == (task, asked.base or asked.method)]
+    found = [r for r in latency if (r.task, r.method) == (task, asked.base)]
     if group:
         found = [r for r in found if r.configuration.get("network") == group[0].configuration.get("network")]
     else:

@@ -20,12 +20,8 @@ def interval(form: Callable[[float], str], low: float | None, high: float | None
 
 def difference(metric: Metric, value: float | None) -> str:
     """A signed difference with its unit: percentage points for accuracy, NMSE otherwise; empty when missing."""
-    return "" if value is None else f"{metric.format_difference(value)} {unit(metric)}".strip()
-
-
-def unit(metric: Metric) -> str:
-    """The unit of a difference."""
-    return metric.difference_unit or metric.unit
+    unit = metric.difference_unit or metric.unit
+    return "" if value is None else f"{metric.format_difference(value)} {unit}".strip()
 
 
 def number(value: float | None, form: str = ",.0f") -> str:
