@@ -61,6 +61,29 @@ at = { sigma = 10, network.delay_high = 20 }
 [large]
 repetitions = 40
 """
+CONTRAST = """
+[[small.contrasts]]
+about = "At sigma 1"
+method = "delrec-axonal"
+control = "lif"
+at = { sigma = 1, delay_high = 20 }
+"""
+AXES = """
+[quick.primary]
+method = "delrec-axonal"
+control = "lif"
+over = ["digits"]
+at = { hidden = [16, 16], step = "10 ms" }
+
+[quick.sweep]
+"network.hidden" = [[8], [16, 16]]
+
+[[quick.sweep.step]]
+name = "10 ms"
+task.step_ms = 10.0
+network.tau = 4.0
+delay_high = 40.0
+"""
 
 
 @pytest.fixture
@@ -115,7 +138,7 @@ def test_a_study_file_is_never_named_like_one_of_this_package(tmp_path, stem, me
 
 
 def test_a_sweep_crosses_its_axes_with_the_methods_that_have_the_setting(own):
-    study = own()
+    study = own(SWEEP + CONTRAST)
     assert (study.name, study.profile, study.requests[0].profile) == ("mine", "small", "quick")
     keys = ("network.sigma", "network.delay_high")
     crossed = [dict(zip(keys, (s, h), strict=True)) for s in (0, 1, 10) for h in (20, 150)]
@@ -125,43 +148,32 @@ def test_a_sweep_crosses_its_axes_with_the_methods_that_have_the_setting(own):
     assert all(dict(r.point).items() <= dict(r.overrides).items() for r in study.requests)
     settled = [settle(r, METHODS[r.method], TASKS[r.task]) for r in study.requests if r.method == "delrec-axonal"]
     assert {one.values["network"]["sigma"] for one in settled} == {0.0, 1.0, 10.0}
+    (contrast,) = study.contrasts
+    assert (contrast.method, contrast.control, contrast.about) == ("delrec-axonal", "lif", "At sigma 1")
+    assert contrast.at == {"network.sigma": 1, "network.delay_high": 20}
 
 
-def test_an_axis_may_hold_several_settings_at_once_under_a_name(own):
-    step = '[[quick.sweep.step]]\nname = "10 ms"\ntask.step_ms = 10.0\nnetwork.tau = 4.0\ndelay_high = 40.0\n'
-    held, both = {r.method: r for r in own(MINE + step).requests}, {"task.step_ms": 10.0, "network.tau": 4.0}
-    assert held["delrec-axonal"].point == (("step", "10 ms"),)
-    assert dict(held["delrec-axonal"].overrides).items() >= (both | {"network.delay_high": 40.0}).items()
-    assert dict(held["lif"].overrides).items() >= both.items()
-    assert "network.delay_high" not in dict(held["lif"].overrides), "a method takes the settings that it has"
-
-
-WIDTHS = """
-summary = "what the widths do"
-[quick]
-methods = ["lif", "delrec-axonal"]
-tasks = ["digits"]
-repetitions = 1
-sweep = { "network.hidden" = [[8], [16, 16]] }
-primary = { method = "delrec-axonal", control = "lif", over = ["digits"], at = { hidden = [16, 16] } }
-"""
-
-
-def test_lists_are_values_of_an_axis_too(own):
+def test_an_axis_may_hold_lists_and_several_settings_at_once_under_a_name(own):
     """A list is no key of a table: expanding such a study ended in a TypeError."""
-    study = own(WIDTHS)
-    assert {(r.point, tuple(dict(r.overrides)["network.hidden"])) for r in study.requests} == {
-        ((("network.hidden", "[8]"),), (8,)),
-        ((("network.hidden", "[16, 16]"),), (16, 16)),
-    }
-    assert len({r.spot for r in study.requests}) == 4
-    assert study.primary is not None and study.primary.at == {"network.hidden": "[16, 16]"}
+    study = own(MINE + AXES)
+    of = {(r.method, dict(r.point)["network.hidden"]): r for r in study.requests if "network.hidden" in dict(r.point)}
+    assert of.keys() == {(method, text) for method in ("lif", "delrec-axonal") for text in ("[8]", "[16, 16]")}
+    learned, lif = of["delrec-axonal", "[8]"], dict(of["lif", "[16, 16]"].overrides)
+    assert dict(learned.point)["step"] == "10 ms"
+    both = {"task.step_ms": 10.0, "network.tau": 4.0}
+    wanted = both | {"network.hidden": [8], "network.delay_high": 40.0}
+    assert dict(learned.overrides).items() >= wanted.items()
+    assert lif.items() >= (both | {"network.hidden": [16, 16]}).items()
+    assert "network.delay_high" not in lif, "a method takes the settings that it has"
+    assert study.primary.at == {"network.hidden": "[16, 16]", "step": "10 ms"}
 
 
-def test_a_study_may_leave_a_method_out_of_a_task(own):
-    study = own(SWEEP, "repetitions = 2\n", 'repetitions = 2\nwithout = { lif = ["mackey-glass"] }\n')
+def test_a_study_may_leave_a_method_out_of_a_task_and_a_profile_adds_notes(own):
+    above = 'notes = ["above"]\n[small]\nnotes = ["here"]\nwithout = { lif = ["mackey-glass"] }'
+    study = own(SWEEP, "[small]", above)
     assert {r.task for r in study.requests if r.method == "lif"} == {"digits"}
     assert study.skipped == (("lif", "mackey-glass", "left out by the study"),)
+    assert study.notes == ("above", "here")
 
 
 @pytest.mark.parametrize(
@@ -178,12 +190,6 @@ def test_a_profiles_settings_go_over_those_above_however_they_are_spelled(own, a
     assert dict(request) == wanted
 
 
-def test_a_profile_adds_to_the_notes_of_its_study(own):
-    text = SWEEP.replace("[small]", 'notes = ["above"]\n[small]\nnotes = ["here"]', 1)
-    assert own(text).notes == ("above", "here")
-    assert own(text, '\nnotes = ["here"]').notes == ("above",)
-
-
 def test_draws_are_anew_for_each_repetition_and_shared_by_the_rows_of_a_task():
     study = expansion.expand("where-learning-helps", "embedded", METHODS, TASKS)
     space = ("training.lr_weights", "network.tau", "network.dropout")
@@ -194,21 +200,6 @@ def test_draws_are_anew_for_each_repetition_and_shared_by_the_rows_of_a_task():
     learned = next(q for q in study.requests if q.method == "delrec-axonal")
     assert "training.lr_delays" in dict(learned.overrides)
     assert 2.0 <= dict(fixed.overrides)["network.tau"] <= 10.0
-
-
-CONTRAST = """
-[[small.contrasts]]
-about = "At sigma 1"
-method = "delrec-axonal"
-control = "lif"
-at = { sigma = 1, delay_high = 20 }
-"""
-
-
-def test_a_contrast_stands_at_one_point(own):
-    (found,) = own(SWEEP + CONTRAST).contrasts
-    assert (found.method, found.control, found.about) == ("delrec-axonal", "lif", "At sigma 1")
-    assert found.at == {"network.sigma": 1, "network.delay_high": 20}
 
 
 def small(text):
