@@ -139,15 +139,19 @@ def test_times_become_a_record_with_milliseconds_ratio_and_what_identifies_it(ma
     assert partial.result["train_ms"] is None and partial.result["infer_ratio"] == pytest.approx(2.0)
 
 
-def test_batch_1_is_a_whole_sample_by_events_and_gives_the_deployed_scores(made):
-    found = made("delrec-axonal")
-    scores = found.single()
-    assert found.engine("batch1") == "events" and found.deployed.delays() and not found.deployed.training
-    assert all(torch.equal(d, d.round()) for d in found.deployed.delays().values())
+@pytest.mark.parametrize(
+    ("method", "engine"), [("delrec-axonal", "events"), ("gru", "torch"), ("asrc", "cpu"), ("delrec-dcls", "cpu")]
+)
+def test_batch_1_is_a_deployed_sample_by_events_or_by_its_own_engine_which_the_row_names(made, method, engine):
+    found = made(method)
+    assert found.engine("batch1") == engine and (found.by_events is None) == (engine != "events")
+    assert found.inputs.shape == (140, 8, 140) and not found.deployed.training
     with torch.no_grad():
         whole = found.deployed.classify(found.inputs[:, :1])
-    torch.testing.assert_close(scores, whole, rtol=1e-3, atol=1e-4)
-    assert scores.shape == (1, 20) and found.inputs.shape == (140, 8, 140)
+    torch.testing.assert_close(found.single(), whole, rtol=1e-3, atol=1e-4)
+    assert whole.shape == (1, 20)
+    if engine == "events":
+        assert all(torch.equal(d, d.round()) for d in found.deployed.delays().values())
 
 
 @pytest.mark.parametrize("method", ["lif", "delrec-axonal", "adlif"])
@@ -157,12 +161,6 @@ def test_layers_fire_as_trained_ones_do_and_a_training_step_changes_nothing_so_t
     before = [p.detach().clone() for p in found.model.parameters()]
     found.train_step()
     assert all(torch.equal(a, b) for a, b in zip(before, found.model.parameters(), strict=True))
-
-
-@pytest.mark.parametrize(("method", "engine"), [("gru", "torch"), ("asrc", "cpu"), ("delrec-dcls", "cpu")])
-def test_batch_1_of_what_does_not_run_by_events_is_by_its_own_engine_which_the_row_names(made, method, engine):
-    found = made(method)
-    assert found.by_events is None and found.single().shape == (1, 20) and found.engine("batch1") == engine
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from delrec_bench.config import Request, Resolved, defaults, resolve
+from delrec_bench.config import Request, Resolved, resolve
 from delrec_bench.config.resolving import counted, solve_width
 from delrec_bench.methods.method import find_methods
 from delrec_bench.networks import Network
@@ -175,9 +175,3 @@ def test_a_whole_run_gives_a_record_and_again_the_same(method, task, workspace, 
     record = first.record
     assert len(record.predictions) == len(ready.data.test)
     assert record.kind == METHODS[method].kind
-
-
-def test_every_setting_has_a_default_that_a_record_can_hold():
-    for method in METHODS.values():
-        for key, value in defaults(method).items():
-            assert value is None or isinstance(value, bool | int | float | str | list | tuple), (method.name, key)

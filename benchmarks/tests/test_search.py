@@ -50,16 +50,9 @@ class Work:
         return self.failed
 
 
-def test_learned_and_fixed_delays_are_one_entry_and_so_is_the_spread_alone():
-    assert entry_of("delrec-axonal-fixed", METHODS) == AXONAL
-    assert entry_of("lif", METHODS) == ("lif",)
-    with pytest.raises(BenchError, match="nothing to search"):
-        entry_of("counts-only", METHODS)
-
-
 def test_a_draw_depends_on_task_size_and_seed_alone_and_is_the_same_for_every_method(monkeypatch):
-    work = Work(monkeypatch)
-    usual = Searching(work, "digits", "quick", AXONAL, 10_000)
+    assert entry_of("delrec-axonal-fixed", METHODS) == AXONAL and entry_of("lif", METHODS) == ("lif",)
+    usual = Searching(Work(monkeypatch), "digits", "quick", AXONAL, 10_000)
     here = usual.settings(1)
     assert set(here) == set(searched.SPACE) and usual.settings(0) == {}
     lif = replace(usual, methods=("lif",)).settings(1)
@@ -70,6 +63,8 @@ def test_a_draw_depends_on_task_size_and_seed_alone_and_is_the_same_for_every_me
     assert "training.lr_delays" in asked["delrec-axonal"], "a rate of delays where they are learned"
     assert "network.sigma" not in asked["delrec-axonal-fixed"], "whole steps without a spread stay so"
     assert asked["delrec-axonal-fixed-spread"]["network.sigma"] == here["network.sigma"]
+    with pytest.raises(BenchError, match="nothing to search"):
+        entry_of("counts-only", METHODS)
 
 
 def test_a_range_is_even_in_the_logarithm_and_a_list_is_drawn_from_evenly():
