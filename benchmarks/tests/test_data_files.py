@@ -153,16 +153,11 @@ def test_status_prints_the_exact_path_and_what_is_there(workspace):
 
 
 def test_verify_reads_again_what_status_remembers(workspace, monkeypatch):
-    (path,) = make(workspace, "digits")
+    make(workspace, "digits")
     assert status(workspace)[0].found == "correct"
-    facts = path.stat()
-    content = bytearray(path.read_bytes())
-    content[100] ^= 1
-    path.write_bytes(content)
-    # a disk that lost a bit says nothing of it
-    stat = type(path).stat
-    monkeypatch.setattr(type(path), "stat", lambda self, **how: facts if self == path else stat(self, **how))
-    assert not status(workspace)[0].wrong
+    lost = hashlib.md5(b"a bit was lost, of which the disk says nothing")
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: lost)
+    assert status(workspace)[0].found == "correct"
     assert status(workspace, fresh=True)[0].found.startswith("WRONG: md5")
 
 

@@ -24,13 +24,10 @@ def saved(path, net, **more):
     return path
 
 
-def expected(name):
-    return np.load(FOLDER / f"{name}.expected.npz")
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_gives_the_logits_and_rates_of_the_code_that_made_it(name):
-    network, right = read_published(FOLDER / f"{name}.pth", name.split("_")[1]), expected(name)
+    network = read_published(FOLDER / f"{name}.pth", name.split("_")[1])
+    right = np.load(FOLDER / f"{name}.expected.npz")
     values, rates = torch.from_numpy(right["x"]).float(), []
     with torch.no_grad():
         logits = network(values).numpy()
@@ -39,14 +36,10 @@ def test_a_checkpoint_gives_the_logits_and_rates_of_the_code_that_made_it(name):
             rates.append(float(values.mean()))
     assert np.abs(logits - right["logits"]).max() < 2e-6 * max(1.0, np.abs(right["logits"]).max())
     assert rates == pytest.approx(right["rates"].tolist(), abs=1e-6) and min(rates) > 0.01
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_plain_loops_are_that_code(name):
-    net = files.load_checkpoint(FOLDER / f"{name}.pth")["net"]
-    outputs, rates = published_code.run(net, expected(name)["x"], SETTINGS[name.split("_")[1]])
-    assert np.abs(outputs - expected(name)["logits"]).max() < 1e-4
-    assert rates == pytest.approx(expected(name)["rates"].tolist(), abs=1e-6)
+    net = files.load_checkpoint(FOLDER / f"{name}.pth")["net"]  # and plain loops are that code
+    outputs, rates = published_code.run(net, right["x"], SETTINGS[name.split("_")[1]])
+    assert np.abs(outputs - right["logits"]).max() < 1e-4
+    assert rates == pytest.approx(right["rates"].tolist(), abs=1e-6)
 
 
 OTHERS = {

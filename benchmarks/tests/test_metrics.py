@@ -10,10 +10,6 @@ from delrec_bench.config.searched import Draw
 from delrec_bench.data.samples import DenseSamples
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import MINUS, find_metrics, metric_named
-from delrec_bench.records import Record, run_key
-from delrec_bench.report.content import build
-from delrec_bench.report.declared import Declaration, Expected
-from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.searching import ranked
 from delrec_bench.training import Optimisation, fit
 from torch import nn
@@ -80,6 +76,8 @@ def test_every_metric_agrees_with_itself(name):
     perfect, worse = metric.score(targets, targets), metric.score([1, 1, 1, 0, 1], targets)
     assert metric.better(perfect, worse) and not metric.better(worse, perfect) and not metric.better(worse, worse)
     assert metric.rank(perfect) < metric.rank(worse)
+    draws = [Draw(number=number, settings={}, scores=[score]) for number, score in enumerate((worse, perfect))]
+    assert [draw.number for draw in ranked(draws, name)] == [1, 0]
     assert metric.per_sample([1, 1, 1, 0, 1], targets).mean() == pytest.approx(worse)
     assert metric.format_difference(worse - perfect).startswith(MINUS if metric.more_is_better else "+")
 
@@ -88,22 +86,3 @@ def test_a_plateau_is_watched_in_the_metrics_own_direction(close):
     config = TrainingConfig(epochs=2, schedule_weights="plateau")
     modes = {name: Optimisation(Scripted([0.0]), config, name, 1).schedules["weights"].mode for name in find_metrics()}
     assert modes == {"accuracy": "max", "close": "max", "nmse": "min"}
-
-
-def test_a_record_of_a_new_metric_is_shown_and_compared_as_its_file_says(close):
-    def made(method, predictions, control=None):
-        right = metric_named("close").score(predictions, [0.0, 1.0, 2.0, 3.0])
-        return Record(
-            kind="run", key=run_key({"method": method}, {}), method=method, task="made-up", repetition=0,
-            configuration={"profile": "quick"}, data={"kind": "EMBEDDED", "digest": "0" * 64}, metric="close",
-            control=control,
-            result={"test_score": right}, predictions=predictions, targets=[0.0, 1.0, 2.0, 3.0],
-        )  # fmt: skip
-
-    bad, good = made("bad", [9.0, 9.0, 2.0, 3.0]), made("good", [0.0, 1.0, 2.0, 9.0])
-    asked = {r.key: Expected(r.method, r.control) for r in (bad, good)}
-    rows = build(Declaration(Study("mine", "quick", ()), asked), [bad, good]).rows
-    assert [row["method"] for row in rows] == ["good", "bad"]
-    assert [row["score_mean"] for row in rows] == [0.75, 0.5]
-    draws = [Draw(number=number, settings={}, scores=[r.score]) for number, r in enumerate((bad, good))]
-    assert [draw.number for draw in ranked(draws, "close")] == [1, 0]

@@ -8,7 +8,6 @@ import pytest
 import torch
 from delrec_bench.app import main
 from delrec_bench.data.task_data import TaskOptions
-from delrec_bench.records import read_record
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import find_workspace
 
@@ -73,17 +72,6 @@ def test_the_exported_targets_score_everything_and_wrong_ones_count(exported, ca
     written(folder, wrong)
     assert main(asked) == 0
     assert json.loads(capsys.readouterr().out)["correct"] == len(test) - 36
-
-
-def test_it_is_the_score_of_a_record(exported, capsys):
-    """What a run of ours predicted, given back as a file, has the run's own score."""
-    folder, _ = exported
-    assert main(["run", "time-slices", "digits", "--repetition", "1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    predictions = read_record(next((folder / "runs").glob("*/record.json"))).predictions
-    path = written(folder, enumerate(predictions.array.tolist()))
-    assert main(["score", path, "--task", "digits", "--repetition", "1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["score"] == told["test_score"]
 
 
 @pytest.mark.parametrize(

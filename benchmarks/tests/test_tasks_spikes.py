@@ -263,13 +263,15 @@ def test_without_names_of_classes_the_training_labels_decide(load, corpus):
         load()
 
 
-def test_a_truncated_file_or_a_gz_that_grows_beyond_all_spike_files_is_one_clear_line(load, corpus, tmp_path):
+def test_a_missing_or_truncated_file_or_a_gz_that_grows_without_end_is_one_clear_line(load, corpus, tmp_path):
     path, packed = corpus / "shd_test.h5", corpus / "shd_test.h5.gz"
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(BenchError, match="shd_test.h5: incomplete HDF5"):
         load()
     path.unlink()
+    with pytest.raises(BenchError, match=r"no .*mine/shd_test.h5 \(nor .gz\); --data"):
+        load()
     whole = gzip.compress(content)
     for damaged, message in (
         (whole[: len(whole) // 2], "damaged or incomplete gzip"),
@@ -281,16 +283,9 @@ def test_a_truncated_file_or_a_gz_that_grows_beyond_all_spike_files_is_one_clear
     assert not list((tmp_path / "work" / "cache").glob(".gunzip*"))
 
 
-def test_missing_files_say_where_they_were_looked_for(load, corpus, tmp_path):
-    (corpus / "shd_test.h5").unlink()
-    with pytest.raises(BenchError, match=r"no .*mine/shd_test.h5 \(nor .gz\); --data"):
-        load()
-    with pytest.raises(BenchError, match=r"no .*work/data/shd/shd_train.h5 .*data fetch shd"):
-        load(folder=None)
-
-
 def test_options_that_do_not_fit_are_refused(load):
     for options, message in (
+        ({"folder": None}, "no .*work/data/shd/shd_train.h5 .*data fetch shd"),
         ({"step_ms": 1e-9}, "task.step_ms is 1e-09; it must be"),
         ({"steps": 1_000_000}, "256 samples of 1,000,000 steps and 140 channels needs .* bytes of memory"),
         ({"channels": 141}, "channels = 141 does not divide the file's 700; 70, 140"),

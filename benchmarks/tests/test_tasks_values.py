@@ -119,6 +119,7 @@ def test_mackey_glass_windows_end_before_their_target(load):
     windows, targets = data.test.batch(torch.arange(1031))[:, :, 0], data.test.targets
     assert torch.equal(windows[-1, 20:], targets[:-20])  # the end of window i + 20 is what window i aims at
     assert torch.equal(windows[1:, 0], windows[:-1, 1])
+    assert load("mackey-glass", tau=30, horizon=50).name == "mackey-glass:tau30-h50"  # another row
 
 
 def test_a_linear_forecast_is_ridge_regression_on_the_window(load):
@@ -147,10 +148,6 @@ def test_a_linear_forecast_is_ridge_regression_on_the_window(load):
 def test_what_cannot_be_is_refused(load, task, options, message):
     with pytest.raises(BenchError, match=message):
         load(task, **options)
-
-
-def test_other_equations_have_other_rows(load):
-    assert load("mackey-glass", tau=30, horizon=50).name == "mackey-glass:tau30-h50"
 
 
 SIDE = 28
