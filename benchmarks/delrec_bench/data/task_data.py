@@ -1,6 +1,6 @@
 """The form in which data leaves this room: the options it was prepared by, and three splits ready for batches.
 
-T is the longest training sample, at most 1.4 s, unless a task has a rule of its own; every sample is padded to it.
+T is the longest training or validation sample, at most 1.4 s, unless a task has its own rule; samples are padded to it.
 Spikes after it are counted. Validation data are the corpus' own validation file, or drawn by the seed of the
 repetition from the training and validation files together: a random fifth of the samples, or every sample of a fifth
 of the speakers, who then speak neither in the training data nor, where the corpus allows it, in the test data.
