@@ -8,6 +8,7 @@ from delrec_bench.config import settle
 from delrec_bench.methods.method import find_methods
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import RESULTS_VERSION, Record, expected_key
+from delrec_bench.report import words
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Comparison, Declaration, Expected
 from delrec_bench.studies.expansion import Study, expand
@@ -195,7 +196,8 @@ def swept(axes, methods=PAIR, tasks=("digits", "formants-20"), n=4, gain=0.02):
                     network = like.configuration["network"] | dict(point)
                     like = remade(like, configuration=like.configuration | {"network": network})
                     records.append(like)
-                    runs[like.key] = Expected(names[method], names.get(f"{method}-fixed"), method, point)
+                    title = method + words.place(point)
+                    runs[like.key] = Expected(names[method], names.get(f"{method}-fixed"), method, point, title)
     return records, runs
 
 

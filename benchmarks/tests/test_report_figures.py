@@ -2,10 +2,17 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from delrec_bench.methods.method import find_methods
 from delrec_bench.report import drawing, figures
+from delrec_bench.report.content import build
+from delrec_bench.report.declared import BOARD, declaration
+from delrec_bench.studies.expansion import expand
+from delrec_bench.studies.file import study_file, study_files
+from delrec_bench.tasks.task import find_tasks
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
@@ -54,8 +61,28 @@ def test_the_differences_are_those_of_the_declared_comparison_and_right_is_bette
         shown = 100 * verdict.difference if task == "digits" else -verdict.difference
         assert means(axes)[0] == pytest.approx(shown) and shown > 0
     assert all(name.endswith(", better") for name in names(figure.axes[0].yaxis))
-    assert drawn("differences", page_of(records, primary=None)) == (None, None)
     assert figures.draw(page)[0] == made, "it stands first"
+
+
+PAGES = [(name, profile) for name, path in study_files().items() for profile in study_file(path).profiles]
+
+
+@pytest.mark.parametrize(("name", "profile"), [page for page in PAGES if page[0] != BOARD])
+def test_the_page_of_every_study_has_one_main_figure(name, profile, monkeypatch):
+    """A page without a sweep or a declared comparison had none."""
+    monkeypatch.setattr(drawing, "text_of", lambda _: "")
+    methods, tasks = find_methods(), find_tasks()
+    study = expand(name, profile, methods, tasks)
+    study = replace(study, requests=tuple(request for request in study.requests if request.repetition == 0))
+    accuracy, error = made_up.scored_at("lif", 0, 0.5), made_up.forecast("lif", 0, 0.3)
+    records = [
+        (error if request.task == "mackey-glass" else accuracy).changed(
+            key=f"{i:064x}", kind=methods[request.method].kind, method=request.method, task=request.task, history=[]
+        )
+        for i, request in enumerate(study.requests)
+    ]
+    page = build(declaration(study, [r.key for r in records], methods, tasks), records)
+    assert len(figures.draw(page)) == 1
 
 
 def test_of_few_runs_there_is_neither_an_interval_nor_a_word(drawn):

@@ -31,6 +31,11 @@ class Expected(NamedTuple):
     command: str = ""  # what fills it,
     budget: int | None = None  # and a latency of the network of this size
 
+    @property
+    def called(self) -> str:
+        """What people call its method, at whatever point of a sweep."""
+        return self.title.removesuffix(words.place(self.point)) or self.method
+
 
 class Comparison(NamedTuple):
     """Two rows that the study wants compared, by name."""

@@ -82,9 +82,13 @@ def wrapped(name: str, width: int = 24) -> str:
     return "\n".join(fill(line, width, break_on_hyphens=False) for line in name.splitlines())
 
 
-def lines_height(names: Sequence[str]) -> float:
+def lines_height(names: Sequence[str], title: str = "") -> float:
     """The height of a panel with these names along y, in inches."""
-    return 1.1 + len(names) * (0.1 + 0.18 * max(1 + wrapped(name).count("\n") for name in names))
+    return (
+        1.1
+        + 0.18 * title.count("\n")
+        + len(names) * (0.1 + 0.18 * max(1 + wrapped(name).count("\n") for name in names))
+    )
 
 
 def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:

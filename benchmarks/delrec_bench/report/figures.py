@@ -1,7 +1,8 @@
 """The figures of a page, each with what to see in it: one that answers, and the learning curves."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import pandas as pd
 import seaborn as sns
@@ -26,7 +27,7 @@ _COSTS = {
     "latency_train_ratio": ("training-step", "training step, relative to LIF"),
 }
 _SPREAD = 1.5  # parameters that span less say nothing: all networks have the same budget
-_LOOKS = {"learned": "o-", "fixed": "s--", "none": "^:"}
+_LOOKS = {"learned": ("o-", "solid: learned delays"), "fixed": ("s--", "dashed: fixed"), "none": ("^:", "dotted: none")}
 _FEW = 3  # rows of a task with a learning curve of their own colour
 PAIR = ("delrec-axonal", "delrec-axonal-fixed-spread")  # differ by the learning alone
 _SHOWN = {
@@ -41,9 +42,9 @@ _SHOWN = {
 def draw(page: Page) -> tuple[Drawn, ...]:
     """Every figure that the page has something to show in.
 
-    First stands what answers: of the board its pictures; else the course of a sweep, or the declared differences.
+    First stands what answers: of the board its pictures; else the course of a sweep, differences, or plain scores.
     """
-    first = pictures(page) if page.declared.board else [sweep(page) or differences(page)]
+    first = pictures(page) if page.declared.board else [sweep(page) or differences(page) or scores(page)]
     return tuple(drawn for drawn in (*first, curves(page)) if drawn is not None)
 
 
@@ -88,7 +89,7 @@ def _picture(page: Page, cost: str) -> Drawn | None:
         drawing.label_points(axes, list(points))
         svg = drawing.text_of(figure)
     why = " All networks have about the same number of trainable parameters; this shows how much they compute."
-    caption = "Up and left is better. Means over runs." + why * (cost == "synaptic_operations")
+    caption = "Points nearer the top left are better. Means over runs." + why * (cost == "synaptic_operations")
     return Drawn(name, f"{page.title_of(task)}: accuracy against {label.partition(',')[0]}", caption, svg)
 
 
@@ -116,7 +117,7 @@ def sweep(page: Page) -> Drawn | None:
     with drawing.panels([2.8 + 0.2 * frame.line.nunique() * (task == tasks[0]) for task in tasks]) as (figure, axes):
         for axis, task in zip(axes, tasks, strict=True):
             for (line, group, delays), of in frame[frame.task == task].groupby(["line", "group", "delays"], sort=False):
-                axis.errorbar(of.place, of.score, [of.below, of.above], fmt=_LOOKS[delays], color=palette[group],
+                axis.errorbar(of.place, of.score, [of.below, of.above], fmt=_LOOKS[delays][0], color=palette[group],
                               capsize=2, label=line)  # fmt: skip
             flat = [row for row in page.of(task) if row.kind == "run" and row.records and not row.asked.point]
             for row in flat[:1]:
@@ -129,7 +130,8 @@ def sweep(page: Page) -> Drawn | None:
         handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center")
         svg = drawing.text_of(figure)
-    caption = "Mean test score; bars are 95 % intervals. Solid: learned delays, dashed: fixed, dotted: none."
+    told = ", ".join(what for delays, (_, what) in _LOOKS.items() if delays in set(frame.delays))
+    caption = f"Mean test score; bars are 95 % intervals. {told.capitalize()}."
     return Drawn("sweep", f"Score by {words.setting(along)}", caption, svg)
 
 
@@ -137,56 +139,102 @@ def _mark(row: Row, along: str, places: Sequence[Any]) -> dict[str, Any]:
     """A row in a sweep: its place along an axis, and its line; a method and the same with fixed delays are a group."""
     point = dict(row.asked.point)
     place, elsewhere = places.index(point.pop(along)), words.place(point.items())
-    line, group = row.title.partition(" (")[0] + elsewhere, row.asked.base.partition("-fixed")[0] + elsewhere
+    line, group = row.asked.called + elsewhere, row.asked.base.partition("-fixed")[0] + elsewhere
     ends = [row["score_mean"] if row[end] is None else row[end] for end in ("score_low", "score_high")]
     low, high, score = map(row.metric.shown, (*ends, row["score_mean"]))
     told = {"task": row["task"], "line": line, "group": group, "delays": row.delays, "place": place}
     return told | {"score": score, "below": score - low, "above": high - score}
 
 
+class _Line(NamedTuple):
+    """A line of a panel, in the units that are shown: single runs, their mean and its interval, a margin around 0."""
+
+    name: str
+    each: Sequence[float]
+    mean: float
+    ends: Sequence[float]  # empty where there are too few runs
+    colour: str = drawing.GREY
+    margin: float = 0.0
+
+
 def differences(page: Page) -> Drawn | None:
-    """Paired differences in the score's own unit, a panel per metric; None where nothing is declared."""
-    shown = page.primary
-    if not shown:
-        return None
-    metrics = dict.fromkeys(d.method["metric"] for d in shown)
-    of_each = [[d for d in shown if d.method["metric"] == metric] for metric in metrics]
-    with drawing.panels([drawing.lines_height(_difference_names(page, of)) for of in of_each]) as (figure, axes):
-        for axis, of in zip(axes, of_each, strict=True):
-            _draw_differences(axis, page, of)
-        svg = drawing.text_of(figure)
-    caption = "Diamonds are mean paired differences, lines 95 % intervals, rings single runs."
+    """Paired differences, a panel per comparison and metric (or with all comparisons on the one task).
+
+    They are those of the declared comparison; without one, of the contrasts and of rows with their controls.
+    """
+    shown = page.primary or [d for d in page.differences if d.control.kind != "floor"]
+    order = list(dict.fromkeys(d.title for d in shown))
+    shown.sort(key=lambda d: order.index(d.title))
+    several = len(order) > 1
+    apart = several and len({d.method["task"] for d in shown}) > 1
+    panels: dict[tuple[str, str], list[_Line]] = {}
+    for d in shown:
+        metric = d.method.metric
+        label = f"difference in {metric.difference_unit or metric.unit}\n(right is better)"
+        name = d.title if several and not apart else page.title_of(d.method["task"])
+        panels.setdefault((d.title * apart, label), []).append(_difference(d, name))
+    caption = "Diamonds are mean paired differences, "
+    caption += "lines 95 % intervals, " * any(d.verdict.compared for d in shown) + "rings single runs."
     caption += " Shaded: too small to matter (set in advance)." * any(d.verdict.margin for d in shown)
-    return Drawn("differences", f"{shown[0].method.title} minus {shown[0].control.title}", caption, svg)
+    title = shown[0].title if shown and not several else "Differences between methods"
+    return _drawn(Drawn("differences", title, caption, ""), panels)
 
 
-def _difference_names(page: Page, of: Sequence[Difference]) -> list[str]:
-    told = []
-    for d in of:
-        what = d.verdict.verdict if d.verdict.compared else words.plural(d.verdict.n, "run")
-        size = d.method.metric.format_difference(d.verdict.difference or 0.0)
-        told.append(f"{page.title_of(d.method['task'])}\n{size}, {what}")
-    return told
-
-
-def _draw_differences(axes: Axes, page: Page, of: Sequence[Difference]) -> None:
-    """A line for each difference of one metric."""
-    metric = of[0].method.metric
+def _difference(d: Difference, name: str) -> _Line:
+    """A comparison on one task, better to the right."""
+    v, metric = d.verdict, d.method.metric
     sign = metric.factor * (1 if metric.more_is_better else -1)
-    for place, d in enumerate(of):
-        v = d.verdict
-        colour = VERDICTS[v.verdict] if v.compared else drawing.GREY
-        if v.margin is not None:
-            ends = (-metric.factor * v.margin, metric.factor * v.margin)
+    name += f"\n{metric.format_difference(v.difference or 0.0)}, "
+    name += v.verdict if v.compared else words.plural(v.n, "run")
+    ends = [sign * end for end in (v.low, v.high) if v.compared and end is not None]
+    colour = VERDICTS[v.verdict] if v.compared else drawing.GREY
+    each, mean = [sign * x for x in d.each], sign * (v.difference or 0.0)
+    return _Line(name, each, mean, ends, colour, metric.factor * (v.margin or 0.0))
+
+
+def scores(page: Page) -> Drawn | None:
+    """The scores of all rows, a panel per task, where there is nothing to compare."""
+    panels: dict[tuple[str, str], list[_Line]] = {}
+    for row in (row for row in page.rows if row.records):
+        shown = row.metric.shown
+        ends = [shown(end) for end in (row["score_low"], row["score_high"]) if end is not None]
+        line = _Line(row.title, list(map(shown, row.scores.values())), shown(row["score_mean"]), ends, drawing.BLUE)
+        panels.setdefault((page.title_of(row["task"]), row.metric.label), []).append(line)
+    caption = "Diamonds are mean test scores, "
+    caption += "lines 95 % intervals, " * any(row.compared for row in page.rows) + "rings single runs."
+    return _drawn(Drawn("scores", "Scores", caption, ""), panels)
+
+
+def _drawn(made: Drawn, panels: Mapping[tuple[str, str], Sequence[_Line]]) -> Drawn | None:
+    """The figure of panels, each under a title and the label of its axis; None without any line."""
+    if not panels:
+        return None
+    titles = [drawing.wrapped(title, 44) for title, _ in panels]
+    heights = [drawing.lines_height(of, title) for title, of in zip(titles, map(_names, panels.values()), strict=True)]
+    with drawing.panels(heights) as (figure, axes):
+        for axis, title, ((_, label), lines) in zip(axes, titles, panels.items(), strict=True):
+            _draw_lines(axis, lines, label)
+            axis.set_title(title)
+        return replace(made, svg=drawing.text_of(figure))
+
+
+def _names(lines: Sequence[_Line]) -> list[str]:
+    return [line.name for line in lines]
+
+
+def _draw_lines(axes: Axes, lines: Sequence[_Line], label: str) -> None:
+    for place, line in enumerate(lines):
+        if line.margin:
+            ends = -line.margin, line.margin
             axes.fill_between(ends, place - 0.36, place + 0.36, color=drawing.BLUE, alpha=0.12, linewidth=0)
-        if v.compared and v.low is not None and v.high is not None:
-            axes.plot([sign * v.low, sign * v.high], [place, place], color=colour, linewidth=2)
-        axes.plot([sign * x for x in d.each], [place] * len(d.each), "o", markersize=3.6, markerfacecolor="none",
+        axes.plot(line.ends, [place] * len(line.ends), color=line.colour, linewidth=2)
+        axes.plot(line.each, [place] * len(line.each), "o", markersize=3.6, markerfacecolor="none",
                   markeredgecolor=drawing.INK, markeredgewidth=0.6, alpha=0.45)  # fmt: skip
-        axes.plot(sign * (v.difference or 0.0), place, "D", color=colour, markersize=6)
-    axes.axvline(0, color=drawing.INK, linewidth=0.9)
-    drawing.name_lines(axes, _difference_names(page, of))
-    axes.set_xlabel(f"difference in {metric.difference_unit or metric.unit}\n(right is better)")
+        axes.plot(line.mean, place, "D", color=line.colour, markersize=6)
+    if "difference" in label:
+        axes.axvline(0, color=drawing.INK, linewidth=0.9)
+    drawing.name_lines(axes, _names(lines))
+    axes.set_xlabel(label)
 
 
 def curves(page: Page) -> Drawn | None:
@@ -234,8 +282,9 @@ def findings(board: Page) -> Drawn | None:
         return None
     pairs = [d for d in board.differences if (d.method["method"], d.control["method"]) == PAIR]
     pairs = [d for d in pairs if d.method["task"] in tasks]
-    names, of_pairs = list(map(board.title_of, tasks)), _difference_names(board, pairs)
-    heights = [drawing.lines_height(names) + 0.2 * len(_SHOWN), *([drawing.lines_height(of_pairs)] if pairs else [])]
+    names, gains = list(map(board.title_of, tasks)), [_difference(d, board.title_of(d.method["task"])) for d in pairs]
+    heights = [drawing.lines_height(names) + 0.2 * len(_SHOWN)]
+    heights += [drawing.lines_height(_names(gains))] if gains else []
     with drawing.panels(heights) as (figure, axes):
         for name, (colour, marker) in _SHOWN.items():
             of = [row for row in rows if row["method"] == name and row["task"] in tasks]
@@ -246,8 +295,8 @@ def findings(board: Page) -> Drawn | None:
         axes[0].set_xlabel("test accuracy (%)")
         axes[0].set_title("Accuracy at equal parameters")
         axes[0].legend(loc="upper center", bbox_to_anchor=(0.2, -0.18))
-        if pairs:
-            _draw_differences(axes[1], board, pairs)
-            axes[1].set_title("DelRec: learned minus fixed delays")
+        if gains:
+            _draw_lines(axes[1], gains, "difference in points\n(right is better)")
+            axes[1].set_title("Learned minus fixed delays (same spread)")
         svg = drawing.text_of(figure)
     return Drawn("findings", "Effect of delays and of learning them", "Means over runs; rings are single runs.", svg)

@@ -8,6 +8,7 @@ import numpy as np
 
 from delrec_bench.config.searched import tuning_variance
 from delrec_bench.records import Record
+from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.rows import Row
 from delrec_bench.statistics.clusters import crossed, window_blocks
@@ -33,6 +34,16 @@ class Pairing:
         """It in the names of its rows."""
         less = f", less {' against '.join(row['method'] for row in self.minus)}" if self.minus else ""
         return f"{self.method['method']} against {self.control['method']}{less}"
+
+    @property
+    def title(self) -> str:
+        """It as people read it: a point of a sweep at which both of two rows stand is said once."""
+        sides = [of for of in ((self.method, self.control), self.minus) if of]
+        names = {f"{a.asked.called} − {b.asked.called}" for a, b in sides}
+        if len(names) == 1 and all(a.asked.point == b.asked.point for a, b in sides):
+            at = ", compared with ".join(words.place(a.asked.point).strip(" ()") for a, _ in sides)
+            return names.pop() + f" ({at})" * bool(at)
+        return ", compared with ".join(f"{a.title} − {b.title}" for a, b in sides)
 
     @property
     def shared(self) -> list[tuple[Record, ...]]:

@@ -165,14 +165,13 @@ def verdict_table(page: Page, shown: Sequence[Difference] | None = None) -> pd.D
 
 def _verdict(d: Difference, page: Page) -> dict[str, Cell | str]:
     v, metric = d.verdict, d.method.metric
-    less = f"compared with {' − '.join(row.title for row in d.minus)}" if d.minus else "declared"
     wide = "" if d.wide is None else words.interval(metric.format_difference, d.wide.low, d.wide.high)
 
     def size(value: float | None) -> Cell:
         return Cell(words.difference(metric, value).lstrip("+"), value=value)
 
     return {
-        "comparison": Cell(f"{d.method.title} − {d.control.title}", d.about or (less if d.primary else "exploratory")),
+        "comparison": Cell(d.title, d.about or ("declared" if d.primary else "exploratory")),
         "task": page.title_of(v.task),
         "difference": Cell(words.difference(metric, v.difference), value=v.difference),
         "95 % interval": words.interval(metric.format_difference, v.low, v.high) * v.compared,
