@@ -84,6 +84,7 @@ def test_a_record_made_again_is_the_same_outside_measured_and_told_in_its_own_me
         ("run lif digits --epochs x", "Invalid value for '--epochs'"),
         ("run lif digits --epoch 3", "(Possible options: --epochs). See delrec-bench run --help"),
         ("run lif digits --profile quik", "did you mean 'quick'"),
+        ("run lif digits --set training.selection=best-test", "reproduce --study selection"),
         ("run lif digits --engine fast", "fast"),
         ("run lif digits --device tpu", "--device is 'tpu'"),
         ("run lif digits --threads 99999999999", "--threads is 99999999999; it must be"),

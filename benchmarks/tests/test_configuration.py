@@ -11,7 +11,7 @@ import pytest
 import torch
 from delrec_bench import app
 from delrec_bench.config import AXES, Request, Seeds, resolve, settle
-from delrec_bench.config.resolving import counted, solve_width, with_budget
+from delrec_bench.config.resolving import counted, with_budget
 from delrec_bench.config.settings import defaults, preset, profiles, read_toml
 from delrec_bench.config.tree import parse_setting, toml_value
 from delrec_bench.errors import BenchError
@@ -20,7 +20,6 @@ from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import canonical_json
 from delrec_bench.runs.executors import Place
 from delrec_bench.tasks.task import TaskTable, find_tasks
-from delrec_bench.workspace import workspace_at
 
 METHODS, TASKS = find_methods(), find_tasks()
 
@@ -92,33 +91,33 @@ def test_every_preset_names_settings_that_some_method_has_and_every_method_takes
 
 # Golden counts of trainable parameters: DelRec's tables and code, arXiv 2509.24852 and Research Square rs-9370190.
 GOLDEN = [
-    ("delrec-axonal", "ssc", "paper-2025", {}, 374_819),
-    ("lif", "ssc", "paper-2025", {}, 176_675),
-    ("delrec-axonal", "ssc", "paper", {}, 374_819),
-    ("delrec-dcls", "ssc", "paper-2025", {}, 550_691),
-    ("dcls", "ssc", "paper-2025", {}, 352_547),
-    ("delrec-axonal", "ps-mnist", "paper", {}, 156_154),
-    ("delrec-synaptic", "ps-mnist", "paper", {}, 249_650),
-    ("delrec-axonal", "shd", "paper", {}, 173_844),
-    ("delrec-dcls", "shd", "paper", {}, 239_380),
-    ("lif", "shd", "paper", {}, 108_052),
-    ("rlif", "shd", "paper", {}, 173_588),
-    ("delrec-axonal-fixed", "shd", "paper", {}, 173_588),
-    ("dcls", "shd", "paper", {}, 173_588),
-    ("delrec-axonal", "shd", "equi-parameter", {}, 10_290),
-    ("delrec-axonal-fixed", "shd", "equi-parameter", {}, 10_248),
-    ("rlif", "shd", "equi-parameter", {}, 10_248),
-    ("dcls", "shd", "equi-parameter", {}, 10_248),
-    ("lif", "shd", "equi-parameter", {}, 11_024),
-    ("delrec-dcls", "shd", "equi-parameter", {}, 10_450),
-    ("dcls-gauss", "shd", "paper", {}, 214_016),
-    ("dcls-gauss", "ssc", "paper", {}, 2_458_624),
+    ("delrec-axonal", "ssc", "paper-2025", 374_819),
+    ("lif", "ssc", "paper-2025", 176_675),
+    ("delrec-axonal", "ssc", "paper", 374_819),
+    ("delrec-dcls", "ssc", "paper-2025", 550_691),
+    ("dcls", "ssc", "paper-2025", 352_547),
+    ("delrec-axonal", "ps-mnist", "paper", 156_154),
+    ("delrec-synaptic", "ps-mnist", "paper", 249_650),
+    ("delrec-axonal", "shd", "paper", 173_844),
+    ("delrec-dcls", "shd", "paper", 239_380),
+    ("lif", "shd", "paper", 108_052),
+    ("rlif", "shd", "paper", 173_588),
+    ("delrec-axonal-fixed", "shd", "paper", 173_588),
+    ("dcls", "shd", "paper", 173_588),
+    ("delrec-axonal", "shd", "equi-parameter", 10_290),
+    ("delrec-axonal-fixed", "shd", "equi-parameter", 10_248),
+    ("rlif", "shd", "equi-parameter", 10_248),
+    ("dcls", "shd", "equi-parameter", 10_248),
+    ("lif", "shd", "equi-parameter", 11_024),
+    ("delrec-dcls", "shd", "equi-parameter", 10_450),
+    ("dcls-gauss", "shd", "paper", 214_016),
+    ("dcls-gauss", "ssc", "paper", 2_458_624),
 ]
 SHAPES = {"shd": (140, 20), "ssc": (140, 35), "ps-mnist": (1, 10)}
 
 
-@pytest.mark.parametrize(("method", "task", "profile", "settings", "count"), GOLDEN)
-def test_presets_build_networks_of_the_published_size(method, task, profile, settings, count):
+@pytest.mark.parametrize(("method", "task", "profile", "count"), GOLDEN)
+def test_presets_build_networks_of_the_published_size(method, task, profile, count):
     network = resolved(method, task, profile=profile)["network"]
     inputs, classes = SHAPES[task]
     model = METHODS[method].build(network, inputs, classes)
@@ -127,7 +126,7 @@ def test_presets_build_networks_of_the_published_size(method, task, profile, set
     assert model.count().trainable == count
 
 
-def test_the_command_of_a_request_makes_the_same_request(monkeypatch, tmp_path):
+def test_the_command_of_a_request_makes_the_same_request(monkeypatch):
     made = []
     monkeypatch.setattr(Place, "plan", lambda _, request: made.append(request) or sys.exit())
     request = Request("dcls", "shd", 2, epochs=3, data="corpus", overrides=(("hidden", [3, 4]), ("ties", "last")))
@@ -167,16 +166,16 @@ def test_a_value_of_the_wrong_type_or_beyond_all_use_is_named(key, value):
         resolved("delrec-dcls", "shd", overrides=((key, value),))
 
 
-def test_what_does_not_fit_the_data_is_refused(tmp_path):
+def test_what_does_not_fit_the_data_is_refused(workspace):
     skipping = Request("silif", "digits", overrides=(("skip_steps", 64),))
     with pytest.raises(BenchError, match=r"network\.skip_steps is 64, but 'digits' has only 64 steps"):
-        resolve(skipping, METHODS, TASKS, workspace_at(tmp_path))
+        resolve(skipping, METHODS, TASKS, workspace)
     tasks = TaskTable(digits=replace(TASKS["digits"], metric="nmse"))
     with pytest.raises(BenchError, match="task 'digits' declares the metric 'nmse', its data 'accuracy'"):
-        resolve(Request("lif", "digits"), METHODS, tasks, workspace_at(tmp_path))
+        resolve(Request("lif", "digits"), METHODS, tasks, workspace)
 
 
-def test_a_network_of_a_plug_in_that_cannot_be_counted_without_memory_is_built(tmp_path):
+def test_a_network_of_a_plug_in_that_cannot_be_counted_without_memory_is_built():
     class Needy(torch.nn.Linear):
         def __init__(self, *sizes):
             super().__init__(*sizes)
@@ -196,25 +195,21 @@ def test_deep_nesting_is_an_error_of_the_file(text, tmp_path):
         read_toml(tmp_path / "deep.toml")
 
 
-def with_parameters(budget, method="lif"):
+def with_parameters(budget, method):
     values = resolved(method, "shd", overrides=(("budget", budget),))
     return with_budget(METHODS[method], values, 140, 20)["network"]
 
 
-def test_a_count_that_is_met_exactly_is_taken_and_the_random_state_is_left_alone():
-    before, network = torch.get_rng_state(), with_parameters(0)
-    exact = counted(METHODS["lif"], {**network, "hidden": [33, 33]}, 140, 20)
-    assert solve_width(METHODS["lif"], network, 140, 20, exact) == [33, 33]
-    assert solve_width(METHODS["lif"], network, 140, 20, exact - 1) == [32, 32]
-    assert torch.equal(before, torch.get_rng_state())
-
-
-@pytest.mark.parametrize("method", ["delrec-axonal-se-adlif", "gru"])
-def test_a_run_with_a_budget_gets_its_widths_or_is_refused(method, tmp_path):
-    widths = {budget: with_parameters(budget, method)["hidden"] for budget in (0, 5_000, 10_000)}
-    assert widths[5_000] < widths[10_000] != widths[0]
-    request = Request(method, "digits", overrides=(("budget", 500),))
-    asked = resolve(request, METHODS, TASKS, workspace_at(tmp_path)).asked
+@pytest.mark.parametrize("method", ["lif", "delrec-axonal-se-adlif", "gru"])
+def test_a_run_with_a_budget_gets_its_widths_or_is_refused(method, workspace):
+    before = torch.get_rng_state()
+    network = with_parameters(10_000, method)
+    exact, (width, _) = counted(METHODS[method], network, 140, 20), network["hidden"]
+    assert exact <= 10_000
+    assert with_parameters(exact, method)["hidden"] == [width, width] != with_parameters(0, method)["hidden"]
+    assert with_parameters(exact - 1, method)["hidden"] == [width - 1, width - 1]
+    assert torch.equal(before, torch.get_rng_state()), "the random state is left alone"
+    asked = resolve(Request(method, "digits", overrides=(("budget", 500),)), METHODS, TASKS, workspace).asked
     assert asked.configuration["budget"] == 500 and "--set budget=500" in asked.command
     with pytest.raises(BenchError, match=f"budget 20 is too small for method '{method}'"):
         with_parameters(20, method)

@@ -43,7 +43,7 @@ class Clock:
 
     enabled, stats = True, None
 
-    def __init__(self, drift=1.0):
+    def __init__(self, drift):
         self.now, self.pace, self.drift, self.calls, self.extra_info = 0.0, 1.0, drift, [], {}
 
     def work(self, name, seconds):
@@ -65,26 +65,18 @@ class Clock:
         self.stats = SimpleNamespace(stats=SimpleNamespace(data=data))
 
 
-@pytest.fixture
-def in_turn(monkeypatch):
-    def run(clock, candidate, baseline, **more):
-        monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
-        works = clock.work("method", candidate), {"lif": clock.work("lif", baseline)}
-        return timing.time_in_turn(clock, *works, group="t train", quick=False, **more)
-
-    return run
-
-
-def test_every_round_of_a_method_follows_one_of_the_no_delay_network_so_that_a_slower_machine_moves_no_ratio(in_turn):
-    times = in_turn(clock := Clock(drift=1.02), 0.3, 0.1, seconds=12.5)
-    assert clock.calls[-20:] == ["lif", "method"] * 10 and len(times.own) == len(times.against["lif"])
-    assert max(times.own) > 3 * min(times.own)
-    assert clock.extra_info == {"ratio to lif": pytest.approx(3.0 * 1.02)}
-
-
 @pytest.mark.parametrize(("seconds", "rounds"), [(0.001, 301), (1.0, 8), (50.0, 3)])
-def test_short_work_has_more_rounds_and_slow_work_the_fewest(in_turn, seconds, rounds):
-    assert len(in_turn(Clock(), seconds, seconds, seconds=16.0).own) == rounds
+def test_every_round_follows_one_of_the_no_delay_network_so_that_a_slower_machine_moves_no_ratio(
+    monkeypatch, seconds, rounds
+):
+    """Short work has more rounds, and slow work the fewest."""
+    clock = Clock(drift=1.0001)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
+    method, lif = clock.work("method", 1.5 * seconds), clock.work("lif", 0.5 * seconds)
+    times = timing.time_in_turn(clock, method, {"lif": lif}, group="t train", quick=False, seconds=16.1)
+    assert clock.calls[-2 * rounds :] == ["lif", "method"] * rounds
+    assert len(times.own) == len(times.against["lif"]) == rounds and times.own[-1] > times.own[0]
+    assert clock.extra_info == {"ratio to lif": pytest.approx(3.0 * 1.0001)}
 
 
 @pytest.mark.parametrize(("recurrent", "sigma"), [("axonal", 3.0), ("synaptic", 3.0), ("plain", 0.0), ("none", 0.0)])
