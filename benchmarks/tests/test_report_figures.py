@@ -101,6 +101,7 @@ def test_the_lines_of_a_sweep_are_its_rows_and_a_control_shares_its_methods_colo
     assert any(line.shape == (4, 2) and np.allclose(line, expected) for line in lines(figure.axes[0]))
     assert names(figure.axes[0].xaxis) == ["0", "1", "3", "10"]
     assert len({line.get_color() for line in figure.axes[0].lines}) == 1
+    assert made.caption.endswith("Solid: learned delays, dashed: fixed."), "and none without delays"
     assert figures.draw(page)[0] == made and drawn("sweep", page_of(pair_of(0.0, n=1))) == (None, None)
 
 

@@ -123,14 +123,18 @@ def test_what_a_reader_must_know_first_stands_in_the_footnotes():
     page = build(made_up.declared(records, primary=None, notes=("made sounds favour memory",)), records[:5])
     assert page.missing == [records[5].key] and not page.complete
     missing, note, exploratory = page.footnotes
+    gone = replace(page, rows=())
+    assert gone.footnotes[0] == "6 of 6 runs are missing, including all of lif."
     assert (missing, note) == ("1 of 6 runs are missing.", "made sounds favour memory")
     assert "exploratory" in exploratory
     late = [made_up.history(r, 10) for r in records]
     chosen = [r.changed(history=[e | {"valid_accuracy": i / 10} for i, e in enumerate(r.history)]) for r in late]
-    assert page_of(chosen, primary=None).too_short == ["digits (6 of 6 runs)"]
+    assert page_of(chosen, primary=None).too_short == ["6 of 6 runs on digits"]
     others = [made_up.scored_at("gru", r, 0.3).changed(history=chosen[0].history[::-1]) for r in range(30)]
     page = page_of([*chosen[:3], *others], primary=None)
-    assert page.too_short == ["lif on digits (3 of 3 runs)"] and any("lif on digits" in text for text in page.footnotes)
+    assert page.too_short == ["3 of 3 runs of lif on digits"] and any(
+        "lif on digits" in text for text in page.footnotes
+    )
     cheating = [r.changed(result=r.result | {"selection": "best-test"}) for r in records]
     assert "best-test" in page_of(cheating, primary=None).footnotes[0]
 

@@ -17,7 +17,7 @@ from delrec_bench.workspace import base_and_folder
 
 FIELD = ("shd", "ssc", "ps-mnist")
 """The tasks of the field: they come first, with size, times and published values; of the others the score is shown."""
-SCORE, SIZE, STEP, SINGLE = "test score", "trainable parameters", "training step", "inference of one sample"
+SCORE, SIZE, STEP, SINGLE = "test score", "trainable parameters", "training step", "batch-1 inference"
 PUBLISHED = "published, on the official data"
 README_ROWS = (
     *("lif", "rlif", "dcls-fixed", "dcls", "delrec-axonal-fixed", "delrec-axonal-fixed-spread", "delrec-axonal"),
@@ -49,8 +49,10 @@ class Board:
         """The tasks that there are runs of."""
         return [task for task in self.columns[SCORE] if self.page.stamp(task)]
 
-    def head(self, task: str) -> str:
-        """A task's name, with the metric where that is no accuracy."""
+    def head(self, task: str, kind: str = SCORE) -> str:
+        """A task's name, with the metric where that is no accuracy; published values are of the official data."""
+        if kind == PUBLISHED:
+            return self.page.declared.about(task).called
         label = next((row.metric.label for row in self.page.of(task) if row["metric"]), "accuracy")
         return self.page.title_of(task) + (f", {label}" if not label.startswith("accuracy") else "")
 
@@ -58,7 +60,7 @@ class Board:
         """The columns of one kind."""
         return table(
             {"method": Cell(line.title, f"`{line.method}`")}
-            | {self.head(task): line.cells[kind, task] for task in self.columns[kind]}
+            | {self.head(task, kind): line.cells[kind, task] for task in self.columns[kind]}
             for line in self.lines
         )
 

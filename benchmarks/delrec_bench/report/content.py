@@ -58,6 +58,13 @@ class Page:
         return [key for key in self.declared.awaited if key not in there]
 
     @property
+    def without_runs(self) -> list[str]:
+        """Methods of which every run is missing."""
+        there = {row.asked.base for row in self.rows if row.records}
+        rows = map(self.declared.runs.__getitem__, self.missing)
+        return list(dict.fromkeys(row.called for row in rows if row.base not in there))
+
+    @property
     def complete(self) -> bool:
         """Whether every run that the study declares is there."""
         return not (self.missing or self.declared.study.narrowed)
@@ -142,14 +149,14 @@ class Page:
 
     @property
     def too_short(self) -> list[str]:
-        """Tasks on which networks needed more epochs, and else single rows, with the number of such runs."""
+        """In how many runs on a task, or else of a single row, networks needed more epochs."""
         found = []
         for task in self.tasks:
             title, rows = self.title_of(task), [row for row in self.of(task) if row.kind == "run"]
-            told = {title: too_short(rows)}
-            if not told[title]:
-                told = {f"{row.title} on {title}": too_short([row]) for row in rows}
-            found += [f"{name} ({runs})" for name, runs in told.items() if runs]
+            told = {f"on {title}": too_short(rows)}
+            if not any(told.values()):
+                told = {f"of {row.title} on {title}": too_short([row]) for row in rows}
+            found += [f"{runs} {where}" for where, runs in told.items() if runs]
         return found
 
     @cached_property

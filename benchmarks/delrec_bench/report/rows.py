@@ -89,7 +89,7 @@ class Row:
 
 
 def too_short(rows: Iterable[Row]) -> str:
-    """In how many of their runs the last epoch was the best, if chance hardly allows that (binomial, 5 percent)."""
+    """In how many runs the last epoch beat every other, if chance hardly allows that (binomial, 5 percent)."""
     lengths, last = [], 0
     for row, record in ((of, record) for of in rows for record in of.records):
         name = f"valid_{record.metric}"

@@ -142,7 +142,7 @@ def more_table(page: Page, task: str) -> pd.DataFrame:
                 words.number(row["parameters_delays"] or None), row.delays, row["parameters_delays"]
             ),
             "inference": time_cell(row["latency_infer_ms"]),
-            "batch 1": time_cell(row["latency_batch1_ms"]),
+            "batch-1 inference": time_cell(row["latency_batch1_ms"]),
             "spikes per neuron and step": number_cell(row["spikes_per_neuron_step"], ".3f"),
             "synaptic operations": number_cell(row["synaptic_operations"]),
             "all runs": repetitions(row),

@@ -22,7 +22,7 @@ def environment() -> jinja2.Environment:
     )
     made.globals["beside"] = lambda name: Markup((files(__package__) / "templates" / name).read_text("utf-8"))
     made.globals |= {"said": said, "difference": words.difference, "base_and_folder": base_and_folder}
-    made.filters |= {"md": words.escaped, "plural": words.plural, "some": words.some, "listed": words.listed}
+    made.filters |= {"md": words.escaped, "plural": words.plural, "listed": words.listed}
     return made
 
 
