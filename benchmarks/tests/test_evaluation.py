@@ -21,7 +21,6 @@ from delrec_bench.runs import perform, single
 from delrec_bench.runs.again import rerun
 from delrec_bench.runs.executors import Place
 from delrec_bench.runs.trained import network_of
-from delrec_bench.statistics.reproduced import MadeTwice, judge
 from delrec_bench.studies.expansion import expand
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training import evaluate
@@ -204,16 +203,6 @@ def test_pixels_have_no_events_and_feedforward_delays_no_sigma(settled, workspac
         perform(settled("dcls", deployment="sigma"), workspace)
 
 
-def test_a_derived_record_is_verified_and_made_again_from_its_configuration(settled, workspace, data):
-    made = perform(settled(condition="time-jitter=20", lesion="noise=2"), workspace).record
-    found = finished_record(workspace.runs, made.key)
-    assert found is not None and found.content == made.content
-    again = rerun(made, Place(workspace), data)
-    [judged] = judge([MadeTwice(str(made), [(made, again)], [])]).rows
-    assert (again.key, judged.word) == (made.key, "equal"), judged.reason
-    assert "--set evaluation.condition=time-jitter=20 --set evaluation.lesion=noise=2" in made.command
-
-
 STUDY = """
 summary = "a study of this test"
 [quick]
@@ -311,5 +300,4 @@ def test_the_same_run_chosen_in_three_ways(checkout, reproduced, monkeypatch):
     assert "Do not cite the best-test rows" in page and "(selection best-test)" in page
     assert rows["delrec-axonal (selection best-test)"]["selection"] == "best-test"
     again = rerun(cheated, Place(workspace_at(checkout)))
-    [judged] = judge([MadeTwice(str(cheated), [(cheated, again)], [])]).rows
-    assert (again.key, judged.word) == (cheated.key, "equal"), judged.reason
+    assert (again.key, again.digest) == (cheated.key, cheated.digest)

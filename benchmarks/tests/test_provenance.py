@@ -29,11 +29,12 @@ def made(tmp_path_factory):
         "floor": Request("counts-only", "digits"),
         "trial": Request("lif", "digits", overrides=TINY, trial=True),
         "forecast": Request("lif", "mackey-glass", overrides=TINY),
+        "derived": Request("delrec-axonal", "digits", overrides=(*TINY, ("evaluation.lesion", "noise=2"))),
     }
     return workspace, {k: perform(resolve(r, METHODS, TASKS, workspace), workspace).record for k, r in requests.items()}
 
 
-@pytest.mark.parametrize("kind", ["network", "budget", "floor", "trial", "forecast"])
+@pytest.mark.parametrize("kind", ["network", "budget", "floor", "trial", "forecast", "derived"])
 def test_a_record_is_made_again_to_the_bit_from_its_configuration_alone(made, kind):
     workspace, records = made
     before = sorted(workspace.runs.rglob("*"))
