@@ -116,6 +116,8 @@ def test_seed_axes_are_independent_and_a_repetition_sets_them_all():
         ("training.clip_value", 0.0),
         ("task.steps", 100_000_000),
         ("task.step_ms", 1e-9),
+        ("task.steps", "longest"),
+        ("task.limit", 0),
         ("seeds.order", -1),
         ("network.bias", "yes"),
         ("network.hidden", 10**20),

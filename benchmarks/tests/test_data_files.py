@@ -14,7 +14,7 @@ from delrec_bench.data.files import digest_of, folder_digest
 from delrec_bench.data.shelf import as_text, fetch, listed, make, status
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import find_workspace, workspace_at
-from fuzzing import fuzz
+from fuzzing import damaged, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -215,11 +215,9 @@ def test_a_file_that_does_not_parse_or_leads_elsewhere_names_file_field_and_valu
 @fuzz(300)
 @given(st.data())
 def test_whatever_a_dvc_file_holds_only_our_own_error_comes(workspace, data):
+    pieces = (b"!!int ''", b"&a [*a]", b"\n? {", b"2001-99-99", b"[" * 2000)
     text = (find_workspace().root / "data.dvc").read_bytes()
-    first, last = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, 3000))))
-    pieces = st.sampled_from([b"!!int ''", b"&a [*a]", b"\n? {", b"2001-99-99", b"[" * 2000])
-    piece = data.draw(st.one_of(st.binary(max_size=12), pieces))
-    (workspace.root / "data.dvc").write_bytes(text[:first] + piece + text[last:])
+    (workspace.root / "data.dvc").write_bytes(damaged(data, text, *pieces))
     try:
         status(workspace)
     except BenchError as error:
