@@ -150,6 +150,14 @@ def test_a_run_that_fails_has_its_exit_code_and_leaves_no_record(root, capsys, m
     assert not list(root.glob("runs/*/record.json"))
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_score_that_json_has_no_number_for_is_refused(root, capsys):
+    """Finite predictions of 1e200 have an error of infinity, which was told as a bug."""
+    (root / "mine.csv").write_text("position,prediction\n" + "".join(f"{i},1e200\n" for i in range(1031)))
+    code, out, _ = call(capsys, "score", "mine.csv", "--task", "mackey-glass", "--json")
+    assert code == 2 and "mine.csv: the score is inf" in json.loads(out)["error"]
+
+
 def test_help_and_complaints_come_without_torch(root):
     code = (
         "import sys; from delrec_bench.app import main\n"
