@@ -186,6 +186,7 @@ def test_deployment_leaves_delays_real_or_the_blur_on_and_is_undone(trained):
         ("delrec-axonal", {"lesion": "permutee"}, "evaluation.lesion is 'permutee'.*did you mean 'permute'"),
         ("delrec-axonal", {"lesion": "noise"}, "the level must be a number from 0 to 1e"),
         ("delrec-axonal", {"lesion": "zero=1"}, "zero has no level"),
+        ("delrec-axonal", {"condition": "deletoin=0.1"}, "did you mean 'deletion'"),
         ("delrec-axonal", {"condition": "deletion=2"}, "the level must be a number from 0 to 1"),
         ("delrec-axonal", {"deployment": "sgima"}, "evaluation.deployment is 'sgima'; it must be .*'sigma'"),
         ("delrec-axonal", {"lesion": "zero", "trial": True}, "never sees the test set"),

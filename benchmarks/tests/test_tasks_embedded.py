@@ -18,6 +18,7 @@ from delrec_bench.methods.floors import counts_only, features, time_slices
 from delrec_bench.metrics.accuracy import accuracy
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import find_workspace, workspace_at
+from sklearn.neighbors import KNeighborsClassifier
 
 # Of the first block of each file; data.dvc holds those of the whole files.
 FIRST_BLOCKS = {
@@ -50,30 +51,18 @@ def corpus_of(task, folder, train, test):
     return TaskData(name=task, kind="EMBEDDED", representation="counts", digest="", **shape, **parts)
 
 
-def nearest_neighbour(data, slices=20):
-    from sklearn.neighbors import KNeighborsClassifier
-
-    model = KNeighborsClassifier(1, metric="cosine")
-    model.fit(features(data.train, slices), data.train.targets.numpy())
-    return model.predict(features(data.test, slices))
+WHOLE = [pytest.param(task, None, None, marks=pytest.mark.slow) for task in RECIPES]
 
 
-def floors_hold(data):
+@pytest.mark.parametrize(("task", "train", "test"), [("formants-20", 7, 3), *WHOLE])
+def test_counts_do_not_suffice_slices_help_and_a_neighbour_does_not_solve_it(task, train, test, tmp_path):
+    data = corpus_of(task, tmp_path, train, test)
     wanted = data.test.targets.numpy()
     counts, slices = accuracy(counts_only(data), wanted), accuracy(time_slices(data), wanted)
     assert counts < 0.60
     assert slices >= counts + 0.15
-    assert accuracy(nearest_neighbour(data), wanted) < 0.97
-
-
-def test_counts_do_not_suffice_slices_help_and_a_neighbour_does_not_solve_the_quick_part(tmp_path):
-    floors_hold(corpus_of("formants-20", tmp_path, 7, 3))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("task", RECIPES)
-def test_the_floors_hold_on_the_whole_corpora(tmp_path, task):
-    floors_hold(corpus_of(task, tmp_path, None, None))
+    nearest = KNeighborsClassifier(1, metric="cosine").fit(features(data.train, 20), data.train.targets.numpy())
+    assert accuracy(nearest.predict(features(data.test, 20)), wanted) < 0.97
 
 
 @pytest.mark.slow
@@ -95,19 +84,8 @@ def test_whole_files_have_the_digests_of_data_dvc_and_load(tmp_path, task):
 
 
 def tiny(value=0):
-    return Events(
-        np.array([0, 1], np.uint16),
-        np.array([0, 1], np.uint16),
-        np.array([1, 1]),
-        np.array([0.1, 0.2], np.float16),
-        np.array([value, 5], np.uint16),
-    )
-
-
-def test_the_same_content_gives_the_same_bytes(tmp_path):
-    for name in ("one", "two"):
-        generated.write(tmp_path / f"{name}.h5", tiny(), ("a", "b"))
-    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+    pair, times = np.array([0, 1], np.uint16), np.array([0.1, 0.2], np.float16)
+    return Events(pair, pair, np.array([1, 1]), times, np.array([value, 5], np.uint16))
 
 
 def test_content_decides_not_bytes_and_other_content_is_refused(tmp_path):
@@ -115,6 +93,7 @@ def test_content_decides_not_bytes_and_other_content_is_refused(tmp_path):
     folder = tmp_path / "data" / "formants-20"
     for name in ("shd_train.h5", "shd_test.h5"):
         generated.write(folder / name, tiny(), ("a", "b"))
+    assert (folder / "shd_train.h5").read_bytes() == (folder / "shd_test.h5").read_bytes()
     entry = "- {{path: data/formants-20/{0}, md5: {1}, meta: {{content: {2}}}}}\n"
     content = tiny().digest()
 
@@ -147,11 +126,7 @@ def test_augmentation_triples_the_training_set_and_is_fixed_by_seed_and_epoch(tm
     other = tripled.batch(items)
     assert torch.equal(one[:, 0], other[:, 0])
     assert not torch.equal(one[:, 1], other[:, 1]) and not torch.equal(one[:, 2], other[:, 2])
-
-
-def test_the_shift_moves_each_channel_as_a_whole_and_the_blend_keeps_half(tmp_path):
-    base = corpus_of("formants-20", tmp_path, 1, 1).train
-    small = Tripled(base, shift=3)
+    small = Tripled(base, shift=3)  # each channel moves as a whole; the blend keeps half of either
     plain, shifted = (small.batch(torch.tensor([item]))[:, 0] for item in (7, 257))
     for channel in range(plain.shape[1]):
         fits = [torch.equal(torch.roll(plain[:, channel], by), shifted[:, channel]) for by in range(-3, 4)]
