@@ -6,10 +6,7 @@ import h5py
 import numpy as np
 import pytest
 from delrec_bench.data.binning import recordings
-from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
-from delrec_bench.tasks.task import find_tasks
-from delrec_bench.workspace import workspace_at
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,14 +100,6 @@ def test_a_broken_file_is_one_line_that_names_file_sample_and_value(tmp_path, ca
     with pytest.raises(BenchError, match=f"shd_train.h5: .*({message})") as caught:
         read(path, tmp_path)
     assert "\n" not in str(caught.value) and "bug" not in str(caught.value)
-
-
-def test_one_class_only_is_said(tmp_path):
-    folder = tmp_path / "mine"
-    for name in ("shd_train.h5", "shd_test.h5"):
-        small(folder / name, labels=np.ones(4, "u2"))
-    with pytest.raises(BenchError, match="shd_train.h5: every sample has label 1; two classes are needed"):
-        find_tasks()["shd"].load(TaskOptions(), 0, 0, folder, workspace_at(tmp_path / "work"))
 
 
 NAMES = ["spikes__times", "spikes__units", "labels", "extra__speaker", "extra__keys"]

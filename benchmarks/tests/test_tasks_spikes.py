@@ -261,6 +261,9 @@ def test_without_names_of_classes_the_training_labels_decide(load, corpus):
     change(corpus / "shd_test.h5", "labels", np.arange(24) % 5)
     with pytest.raises(BenchError, match="sample 4 has label 4, the training file has classes 0 to 3"):
         load()
+    change(corpus / "shd_train.h5", "labels", np.ones(24, int))
+    with pytest.raises(BenchError, match="shd_train.h5: every sample has label 1; two classes are needed"):
+        load()
 
 
 def test_a_missing_or_truncated_file_or_a_gz_that_grows_without_end_is_one_clear_line(load, corpus, tmp_path):
