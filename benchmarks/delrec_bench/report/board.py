@@ -98,19 +98,11 @@ def board_of(page: Page) -> Board:
 
     lines = []
     for name in sorted(asked, key=lambda name: (FAMILIES.index(asked[name].family), best(name))):
-        folder, title, own = (
-            page.declared.new.get(name),
-            asked[name].title or name,
-            [rows.get((name, t)) for t in tasks],
-        )
-        command = f"delrec-bench leaderboard --methods {folder}"
-        command = command if folder else f"delrec-bench reproduce --only-methods {name} --all"
-        cells = {
-            (kind, task): cell
-            for task, row in zip(tasks, own, strict=True)
-            for kind, cell in _cells(task, name, row, rows.get((name, base_and_folder(task)[0]))).items()
-        }
-        lines.append(Line(name, title, asked[name].family, command, folder is not None, cells))
+        folder = page.declared.new.get(name)
+        command = f"leaderboard --methods {folder}" if folder else f"reproduce --only-methods {name} --all"
+        cells = {(kind, task): cell for task in tasks for kind, cell in _cells(task, name, rows).items()}
+        title, family = asked[name].title or name, asked[name].family
+        lines.append(Line(name, title, family, f"delrec-bench {command}", folder is not None, cells))
 
     def shown(kind: str, task: str) -> bool:
         if kind == SCORE and task in FIELD:  # also without runs: its cells give the commands that fill it
@@ -121,8 +113,9 @@ def board_of(page: Page) -> Board:
     return Board(page, {kind: [task for task in tasks if shown(kind, task)] for kind in kinds}, lines)
 
 
-def _cells(task: str, method: str, row: Row | None, official: Row | None) -> dict[str, Cell]:
-    """The cells of a method on a task, by kind of column; `official` is its row on the official data of the task."""
+def _cells(task: str, method: str, rows: Mapping[tuple[str, str], Row]) -> dict[str, Cell]:
+    """The cells of a method on a task, by kind of column; `rows` are those of the page by method and task."""
+    row, official = (rows.get((method, name)) for name in (task, base_and_folder(task)[0]))
     published = published_for(base_and_folder(task)[0], None, method, {})
     cells = dict.fromkeys((SCORE, SIZE, STEP, SINGLE, PUBLISHED), Cell())
     if published is not None:

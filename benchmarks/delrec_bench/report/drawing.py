@@ -5,17 +5,14 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from textwrap import fill
 from typing import Any
 
 import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 INK, GREY, BLUE = "#1f2937", "#8a93a3", "#3b76d6"
 WIDTH = 4.8  # inches; on a telephone, in a column of 370 pixels, letters of 10.5 points are 11 pixels high
@@ -92,37 +89,8 @@ def lines_height(names: Sequence[str], title: str = "") -> float:
 
 
 def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write the name of every (x, y, name, colour) by its mark, where no other name or mark is in the way."""
-    figure = axes.figure
-    assert isinstance(figure, Figure)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    figure.set_layout_engine("none")  # places are in pixels of this very layout
-    frame = axes.get_window_extent(renderer)
-    marks = axes.transData.transform([(x, y) for x, y, *_ in points])
-    taken = [Bbox.from_bounds(mx - 6, my - 6, 12, 12) for mx, my in marks]
-    taken += [text.get_window_extent(renderer) for text in axes.texts]
-    sides = [side for side in product((1, -1, 0), (0, 1, -1)) if side != (0, 0)]
-
-    def cost(box: Bbox) -> float:
-        parts = filter(None, (Bbox.intersection(box, other) for other in taken))
-        outside = max(0.0, frame.x0 - box.x0, box.x1 - frame.x1) + max(0.0, frame.y0 - box.y0, box.y1 - frame.y1)
-        return sum(part.width * part.height for part in parts) + 20 * outside
-
-    for (x, y, name, colour), (mx, my) in zip(points, marks, strict=True):
-        text = axes.text(x, y, name, fontsize=SMALL)
-        width, height = text.get_window_extent(renderer).size
-        text.remove()
-        boxes = {}
-        for far, (dx, dy) in product((7, 14, 24, 36, 50, 66, 90), sides):  # pixels, the nearest first
-            corner = mx + far * dx - width * (1 - dx) / 2, my + far * dy - height * (1 - dy) / 2
-            boxes[far, dx, dy] = Bbox.from_bounds(*corner, width, height)
-        far, dx, dy = best = min(boxes, key=lambda at: cost(boxes[at]) + 0.1 * at[0])
-        taken.append(boxes[best])
-        axes.annotate(
-            name, (x, y), xytext=(far * dx * 72 / figure.dpi, far * dy * 72 / figure.dpi), textcoords="offset points",
-            ha=("right", "center", "left")[dx + 1], va=("top", "center", "bottom")[dy + 1],
-            fontsize=SMALL, color=colour,
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3,
-                        "relpos": ((1 - dx) / 2, (1 - dy) / 2)} if far > 7 else None,
-        )  # fmt: skip
+    """Write the name of every (x, y, name, colour) to the right of the panel, by height, with a line to its mark."""
+    for place, (x, y, name, colour) in enumerate(sorted(points, key=lambda point: point[1])):
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.4, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 3}
+        at: Any = {"xytext": (1.06, (place + 0.5) / len(points)), "textcoords": "axes fraction", "va": "center"}
+        axes.annotate(name, (x, y), fontsize=SMALL, color=colour, arrowprops=line, **at)

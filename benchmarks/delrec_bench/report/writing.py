@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from delrec_bench.environment import changes
 from delrec_bench.errors import BenchError
@@ -87,15 +86,7 @@ def to_json(page: Page) -> str:
             for row in page.rows
         ],
     }
-    return "{\n" + ",\n".join(f'"{name}": {_lines(value)}' for name, value in content.items()) + "\n}\n"
-
-
-def _lines(value: Any) -> str:
-    """JSON of a field, a list's items a line each, so that a change of a page shows by rows."""
-    form: Any = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
-    if not isinstance(value, list) or not value:
-        return json.dumps(value, **form)
-    return "[\n" + ",\n".join(json.dumps(item, **form) for item in value) + "\n]"
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_metrics(page: Page) -> str:
