@@ -47,18 +47,15 @@ def test_the_method_is_trained_and_its_delays_are_counted(run, tmp_path):
     assert [outcome["parameters"]["delays"] for outcome in outcomes] == [64, 64]
 
 
-@pytest.mark.parametrize(
-    "declared",
-    ["self.delay =", 'type(self).delay_parameters = ("lag",)\n        self.lag ='],
-    ids=["delay", "delay_parameters"],
-)
-def test_a_learned_delay_of_a_method_s_own_is_counted_by_its_name(declared, run, tmp_path):
-    own = "super().__init__()\n        {} torch.nn.Parameter(torch.ones(hidden))"
-    name = declared.removesuffix(" =").rpartition("self.")[2]
-    text = block("method").replace("super().__init__()", own.format(declared))
-    text = text.replace("self.embed(inputs)", f"self.embed(inputs) * self.{name}")
+def test_learned_delays_of_a_method_s_own_are_counted_by_their_names(run, tmp_path):
+    own = """super().__init__()
+        type(self).delay_parameters = ("lag",)
+        self.delay = torch.nn.Parameter(torch.ones(hidden))
+        self.lag = torch.nn.Parameter(torch.ones(hidden))"""
+    text = block("method").replace("super().__init__()", own)
+    text = text.replace("self.embed(inputs)", "self.embed(inputs) * self.delay * self.lag")
     outcome = run("echo", "digits", "--methods", saved(tmp_path / "my-methods", "echo.py", text))
-    assert outcome["parameters"]["delays"] == 2 * 64
+    assert outcome["parameters"]["delays"] == 3 * 64
 
 
 def test_the_task_is_loaded_and_only_order_tells_its_classes(run, tmp_path):
