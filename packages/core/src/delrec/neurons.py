@@ -81,7 +81,7 @@ class Neuron(nn.Module):
             kind = type(self).__name__
             raise AttributeError(f"{name} of {kind} is fixed once made: make another {kind}({name}={value!r}, ...)")
         super().__setattr__(name, value)
-        if name != "training":
+        if name not in ("training", "__dict__"):  # torch 2.5 gives its proxy of a neuron the same __dict__
             self._enlist()
 
     def __getstate__(self) -> dict[str, Any]:
