@@ -132,13 +132,6 @@ def test_a_zip_that_holds_another_file_or_grows_is_refused(workspace, body, mess
     assert kept(workspace) == ["shd_train.h5.zip"]
 
 
-def test_unknown_tasks_name_the_nearest(workspace):
-    with pytest.raises(BenchError, match="'sdh' has no file to download; did you mean 'shd'"):
-        fetch(workspace, "sdh")
-    with pytest.raises(BenchError, match="'digit' has no file to generate; did you mean 'digits'"):
-        make(workspace, "digit")
-
-
 def test_status_prints_the_exact_path_and_what_is_there(workspace):
     text = as_text(status(workspace))
     for name in ("shd/shd_train.h5", "shd/shd_test.h5", "digits/digits.csv.gz"):

@@ -43,11 +43,6 @@ def small(path, **changes):
     return path
 
 
-def read(path, tmp_path):
-    """All of a file as a run reads it; the spikes of its samples."""
-    return [int(count) for block in recordings(path, tmp_path / "scratch") for count in block.lengths]
-
-
 def floats(file, value):
     lists = spikes([[1, value], [5], [], [0, 1, 2]], np.float64)
     file.create_dataset("spikes/units", data=lists, dtype=h5py.vlen_dtype(np.float64))
@@ -60,9 +55,7 @@ BROKEN = {
         "it contains 4 of spikes/times, 4 of spikes/units, 2147483648 of labels",
     ),
     "2^31 lists declared": (
-        {
-            "spikes__times": lambda f: f.create_dataset("spikes/times", dtype=h5py.vlen_dtype("f2"), **HUGE),
-        },
+        {"spikes__times": lambda f: f.create_dataset("spikes/times", dtype=h5py.vlen_dtype("f2"), **HUGE)},
         "'spikes/times' with 2147483648 entries needs|2147483648 of spikes/times, 4 of spikes/units",
     ),
     "times a group": ({"spikes__times": lambda f: f.create_group("spikes/times")}, "group .* for 'spikes/times'"),
@@ -98,7 +91,7 @@ def test_a_broken_file_is_one_line_that_names_file_sample_and_value(tmp_path, ca
     small(tmp_path / "other.h5")
     path = small(tmp_path / "shd_train.h5", **changes)
     with pytest.raises(BenchError, match=f"shd_train.h5: .*({message})") as caught:
-        read(path, tmp_path)
+        list(recordings(path, tmp_path / "scratch"))
     assert "\n" not in str(caught.value) and "bug" not in str(caught.value)
 
 

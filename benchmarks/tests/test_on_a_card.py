@@ -36,13 +36,6 @@ def test_networks_on_cards_have_one_worker_a_card_unless_told_otherwise(words, w
     assert {name: seen[name] for name in workers} == workers
 
 
-def test_workers_of_a_device_are_refused_for_networks_on_the_cpu(tmp_path, capsys):
-    (tmp_path / "data.dvc").touch()
-    words = ["reproduce", "--study", "leaderboard", "--root", str(tmp_path), "--per-device", "4"]
-    assert app.main(words) == 2
-    assert "--per-device 4 needs --device cuda" in capsys.readouterr().err
-
-
 def test_a_runs_memory_on_a_card_is_its_own(monkeypatch):
     reset = []
     card = {"reset_peak_memory_stats": lambda: reset.append(1), "max_memory_allocated": lambda: 300}

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 
 import pytest
 import torch
@@ -31,13 +30,6 @@ def test_splits_permutation_and_seeds_give_another_program_the_same_samples(spli
         theirs = bunch.data[[int(row["row"]) for row in listed]][:, about["permutation"]] / 16
         ours = getattr(data, split).batch(torch.arange(len(listed)))[:, :, 0].T
         assert torch.equal(ours, torch.tensor(theirs, dtype=torch.float32))
-
-
-@pytest.mark.parametrize(("task", "message"), [("nmnist", "no .*NMNIST"), ("digit", "did you mean 'digits'")])
-def test_what_cannot_be_exported_is_one_line(tmp_path, capsys, task, message):
-    assert main(["data", "export-splits", task, "--out", str(tmp_path)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert re.search(message, line)
 
 
 @pytest.fixture(scope="module")
