@@ -125,6 +125,8 @@ def test_what_cannot_be_is_refused(load, task, options, message):
 
 
 SIDE = 28
+HUGE = gzip.compress(struct.pack(">IIII", 0x803, 1 << 31, 1 << 10, 1 << 10))
+EMPTY = gzip.compress(struct.pack(">IIII", 0x803, 2**32 - 1, 2**32 - 1, 0))
 
 
 def idx(array):
@@ -165,6 +167,12 @@ def test_images_are_shown_pixel_by_pixel_in_one_fixed_order(load, images):
         ("t10k-labels-idx1-ubyte", lambda c: idx(np.zeros(19)), "has 20 images, .* 19 labels"),
         ("t10k-images-idx3-ubyte.gz", lambda c: c[:200], "damaged or incomplete gzip"),
         ("t10k-images-idx3-ubyte.gz", lambda c: gzip.compress(idx(np.zeros((20, 8, 8)))), "must be the same size"),
+        ("t10k-images-idx3-ubyte.gz", lambda c: EMPTY, "x4294967295x0 bytes, as its header says, are missing"),
+        (
+            "t10k-images-idx3-ubyte.gz",
+            lambda c: HUGE,
+            "x1024x1024 bytes, as its header says,.* needs .* bytes of memory",
+        ),
     ],
 )
 def test_bad_image_files_are_one_clear_line(load, images, name, change, message):
@@ -199,16 +207,3 @@ def test_whatever_an_image_file_holds_only_our_own_error_comes(tmp_path, data):
         assert read_idx(path, 3).ndim == 3
     except BenchError as error:
         assert str(path) in str(error) and "\n" not in str(error)
-
-
-@pytest.mark.parametrize(
-    ("shape", "message"),
-    [
-        ((1 << 31, 1 << 10, 1 << 10), "2147483648x1024x1024 bytes, as its header says,.* needs .* bytes of memory"),
-        ((2**32 - 1, 2**32 - 1, 0), "4294967295x4294967295x0 bytes, as its header says, are missing"),
-    ],
-)
-def test_a_header_that_no_file_can_keep_is_refused_before_more_is_read(tmp_path, shape, message):
-    (tmp_path / "images").write_bytes(struct.pack(">IIII", 0x803, *shape))
-    with pytest.raises(BenchError, match=message):
-        read_idx(tmp_path / "images", 3)
