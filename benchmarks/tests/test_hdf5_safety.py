@@ -43,7 +43,7 @@ def small(path, **changes):
     return path
 
 
-def floats(file, value):
+def floats(value, file):
     lists = spikes([[1, value], [5], [], [0, 1, 2]], np.float64)
     file.create_dataset("spikes/units", data=lists, dtype=h5py.vlen_dtype(np.float64))
 
@@ -70,10 +70,7 @@ BROKEN = {
         {"spikes__times": [], "spikes__units": [], "labels": np.zeros(0, "u2"), "extra__speaker": None},
         "contains no samples",
     ),
-    **{
-        f"unit {value}": ({"spikes__units": lambda f, value=value: floats(f, value)}, "sample 0 has unit")
-        for value in (-3, 1.5, 1e300)
-    },
+    **{f"unit {x}": ({"spikes__units": partial(floats, x)}, "sample 0 has unit") for x in (-3, 1.5, 1e300)},
     "a huge unit": ({"spikes__units": [[1, 65535], [5], [], [0, 1, 2]]}, "sample 0 has unit 65535, outside 0 to 699"),
     "a time that is no number": ({"spikes__times": [[0.1, np.nan], [0.3], [], [0, 0, 0]]}, "sample 0 has time nan"),
     "an endless time": ({"spikes__times": [[0.1, 0.2], [np.inf], [], [0, 0, 0]]}, "sample 1 has time inf"),
