@@ -9,6 +9,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Comparison, Expected
+from delrec_bench.report.figures import draw
 from delrec_bench.report.tables import delay_table, rate_table, score_cell, verdict_table
 from delrec_bench.report.texts import said
 from delrec_bench.studies.file import FindingTable
@@ -235,6 +236,8 @@ def test_a_row_without_a_score_has_size_latency_and_the_published_value():
     assert (dcls["published_score"], dcls["command"]) == (0.9377, "delrec-bench run dcls shd")
     assert axonal["parameters_total"] is None and axonal["published_score"] == 0.8242
     assert page.answer is None
+    (times,) = draw(page)
+    assert times.name == "times" and ">dcls</text>" in times.svg
 
 
 def test_what_a_task_is_is_not_said_of_other_files_in_its_layout():

@@ -176,7 +176,7 @@ def differences(page: Page) -> Drawn | None:
     caption = "Diamonds are mean paired differences, "
     caption += "lines 95 % intervals, " * any(d.verdict.compared for d in shown) + "rings single runs."
     caption += " Shaded: too small to matter (set in advance)." * any(d.verdict.margin for d in shown)
-    title = shown[0].title if shown and not several else "Differences between methods"
+    title = "Differences between methods" if several else "".join(order)
     return _drawn(Drawn("differences", title, caption, ""), panels)
 
 
@@ -193,15 +193,20 @@ def _difference(d: Difference, name: str) -> _Line:
 
 
 def scores(page: Page) -> Drawn | None:
-    """The scores of all rows, a panel per task, where there is nothing to compare."""
+    """The scores of all rows, a panel per task, where there is nothing to compare; of rows without any, the times."""
     panels: dict[tuple[str, str], list[_Line]] = {}
-    for row in (row for row in page.rows if row.records):
-        shown = row.metric.shown
+    rows = [row for row in page.rows if row.records]
+    for row in rows or page.rows:
+        shown, label = row.metric.shown if rows else float, row.metric.label if rows else "training step (ms)"
+        mean = row["score_mean" if rows else "latency_train_ms"]
         ends = [shown(end) for end in (row["score_low"], row["score_high"]) if end is not None]
-        line = _Line(row.title, list(map(shown, row.scores.values())), shown(row["score_mean"]), ends, drawing.BLUE)
-        panels.setdefault((page.title_of(row["task"]), row.metric.label), []).append(line)
+        if mean is not None:
+            line = _Line(row.title, list(map(shown, row.scores.values())), shown(mean), ends, drawing.BLUE)
+            panels.setdefault((page.title_of(row["task"]), label), []).append(line)
+    if not rows:
+        return _drawn(Drawn("times", "Training step", "Medians over rounds; left is better.", ""), panels)
     caption = "Diamonds are mean test scores, "
-    caption += "lines 95 % intervals, " * any(row.compared for row in page.rows) + "rings single runs."
+    caption += "lines 95 % intervals, " * any(row.compared for row in rows) + "rings single runs."
     return _drawn(Drawn("scores", "Scores", caption, ""), panels)
 
 
