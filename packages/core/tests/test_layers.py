@@ -196,7 +196,7 @@ def test_the_environment_overrides_auto_only(monkeypatch):
 def test_a_layer_in_segments_is_the_same_layer_and_keeps_less(engine, options):
     def run(segment):
         made = layer(size=16, segment=segment, engine=engine, **options)
-        x, kept = current(steps=30, size=16).requires_grad_(), []
+        x, kept = current(steps=13, size=16).requires_grad_(), []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
             spikes = made(x)
         weights = torch.arange(spikes.numel(), dtype=F64).view_as(spikes).sin()
@@ -204,7 +204,7 @@ def test_a_layer_in_segments_is_the_same_layer_and_keeps_less(engine, options):
         return spikes.detach(), grads, sum(kept)
 
     whole, grads, all_kept = run(None)
-    parts, grads_of_parts, few_kept = run(10)
+    parts, grads_of_parts, few_kept = run(6)
     assert torch.equal(parts, whole)
     for mine, yours in zip(grads_of_parts, grads, strict=True):
         torch.testing.assert_close(mine, yours, rtol=1e-9, atol=1e-9)
