@@ -294,7 +294,8 @@ def _with_lengths(name: str, request: Request) -> Output:
     alive = before(lengths, steps)
     current = torch.where(alive, request.current, 0)
     start = rest_state(request.neuron, current) if request.state is None else request.state
-    out = run(name, request._replace(current=current, state=start, lengths=None, trace=True))
+    given: dict[str, Any] = dict(zip(Request._fields, request, strict=True))  # torch 2.5 cannot trace `_replace`
+    out = run(name, Request(**{**given, "current": current, "state": start, "lengths": None, "trace": True}))
     spikes = torch.where(alive, out.spikes, 0)
     first = start.states
     if not first and steps:  # the neuron creates its first state itself
