@@ -140,7 +140,8 @@ def declared(records, primary=PAIR, **changes):
     known = {field.name for field in fields(Study)} - {field.name for field in fields(Declaration)}
     of_study |= {name: changes.pop(name) for name in [*changes] if name in known}
     values = {"runs": {r.key: Expected(r.method, r.control, r.method) for r in records if r.kind in ("run", "floor")}}
-    values |= {"primary": Comparison(*primary) if isinstance(primary, tuple) else primary, "tasks": KNOWN}
+    pair = Comparison(*primary, over=tuple(KNOWN)) if type(primary) is tuple else primary
+    values |= {"primary": pair, "tasks": KNOWN}
     values = {"awaited": tuple(changes.get("runs", values["runs"]))} | values | changes
     return Declaration(Study("made-up", "quick", (), **of_study), **values)
 

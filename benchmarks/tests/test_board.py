@@ -11,7 +11,7 @@ from delrec_bench.report.board import PUBLISHED, SCORE, SIZE, board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
 from delrec_bench.report.figures import findings, pictures
-from delrec_bench.report.tables import as_markdown, to_csv
+from delrec_bench.report.tables import as_text, to_csv
 from delrec_bench.report.texts import said
 from delrec_bench.report.writing import filled
 from delrec_bench.studies.expansion import expand
@@ -122,7 +122,7 @@ def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
     assert own and all(" --methods mine" in row["command"] for row in own)
     assert not any("are missing" in text for text in made.footnotes), "of the others' runs nothing is to be said"
     assert any("are missing" in text for text in page.footnotes)
-    assert "new, run here" in as_markdown(board.short())
+    assert "new, run here" in as_text(board.short())
     text = filled("md", made)
     assert all(line.command in text for line in board.lines)
 
@@ -140,19 +140,9 @@ def test_few_runs_get_no_verdict_anywhere(page):
     assert not re.search(r"\b(inconclusive|equivalent|better than)\b", filled("md", page, pictures(page)))
 
 
-def test_the_pictures_name_every_point_and_fall_back_to_operations_at_equal_sizes(page):
+def test_the_picture_names_every_point(page):
     (picture,) = pictures(page)
-    assert picture.name == "operations"
-    assert all(METHODS[name].called in picture.svg for name in NAMES[:3])
-    sizes = {"lif": 5_000, "delrec-axonal": 10_000, "delrec-axonal-fixed": 20_000}
-
-    def sized(row):
-        counts = {"weights": sizes[row["method"]], "total": sizes[row["method"]]}
-        values = {**row.values, "parameters_total": counts["total"]}
-        return replace(row, values=values, records=(row.records[0].changed(parameters=counts),))
-
-    rows = tuple(sized(r) if r["method"] in sizes and r.records else r for r in page.rows)
-    assert pictures(replace(page, rows=rows))[0].name == "parameters"
+    assert picture.name == "operations" and all(METHODS[name].called in picture.svg for name in NAMES[:3])
 
 
 def test_a_method_of_a_user_moves_neither_the_first_picture_nor_the_order_of_tasks():

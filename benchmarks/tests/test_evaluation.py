@@ -16,7 +16,7 @@ from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import Asked, finished_record, read_folder, read_store
-from delrec_bench.report.declared import declaration
+from delrec_bench.report.declared import page_of
 from delrec_bench.runs import perform, single
 from delrec_bench.runs.again import rerun
 from delrec_bench.runs.executors import Place
@@ -257,7 +257,7 @@ def test_a_lesion_is_compared_with_the_same_network_left_whole_a_disturbance_wit
     sweep = '"evaluation.lesion" = ["none", "zero"], "evaluation.condition" = ["none", "noise=1"]'
     (tmp_path / "mine.toml").write_text(STUDY.replace('"evaluation.lesion" = ["permute", "zero"]', sweep))
     study = expand(str(tmp_path / "mine.toml"), None, METHODS, TASKS)
-    declared = declaration(study, [str(number) for number, _ in enumerate(study.requests)], METHODS, TASKS)
+    declared = page_of(study, METHODS, TASKS)
     controls = {expected.method: expected.control for expected in declared.runs.values()}
     name = "{} (lesion {}, condition {})".format
     learned, fixed = "delrec-axonal", "delrec-axonal-fixed"

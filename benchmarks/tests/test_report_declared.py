@@ -7,7 +7,7 @@ from delrec_bench.config import Request
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import Failure
 from delrec_bench.report.content import build
-from delrec_bench.report.declared import declaration
+from delrec_bench.report.declared import page_of
 from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.file import PrimaryTable
 from delrec_bench.tasks.task import find_tasks
@@ -22,7 +22,7 @@ def declared(requests, profile="quick", failures=(), **more):
     values = {"page": "sigma" if profile == "quick" else f"sigma-{profile}", "argument": "sigma"}
     values["axes"] = {key: sorted({v for k, v in points if k == key}) for key, _ in points}
     study = Study("sigma", profile, tuple(requests), **(values | more))
-    return declaration(study, [f"{i:064x}" for i in range(len(requests))], METHODS, TASKS, failures=failures)
+    return page_of(study, METHODS, TASKS, failures=failures, keys=[f"{i:064x}" for i in range(len(requests))])
 
 
 def swept(method, *sigmas, **more):

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from delrec_bench.methods.method import find_methods
-from delrec_bench.report import drawing, figures
+from delrec_bench.report import declared, drawing, figures
 from delrec_bench.report.content import build
-from delrec_bench.report.declared import BOARD, declaration
 from delrec_bench.studies.expansion import expand
 from delrec_bench.studies.file import study_file, study_files
 from delrec_bench.tasks.task import find_tasks
@@ -57,7 +56,7 @@ def test_the_differences_are_those_of_the_declared_comparison_and_right_is_bette
     rings = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert [len(line.get_xdata()) for line in rings] == [6, 6]
     for axes, task in zip(figure.axes, ("digits", "mackey-glass"), strict=True):
-        verdict = next(d.verdict for d in page.primary if d.verdict.task == task)
+        verdict = next(d.verdict for d in page.primary if d.method["task"] == task)
         shown = 100 * verdict.difference if task == "digits" else -verdict.difference
         assert means(axes)[0] == pytest.approx(shown) and shown > 0
     assert all(name.endswith(", better") for name in names(figure.axes[0].yaxis))
@@ -67,7 +66,7 @@ def test_the_differences_are_those_of_the_declared_comparison_and_right_is_bette
 PAGES = [(name, profile) for name, path in study_files().items() for profile in study_file(path).profiles]
 
 
-@pytest.mark.parametrize(("name", "profile"), [page for page in PAGES if page[0] != BOARD])
+@pytest.mark.parametrize(("name", "profile"), [page for page in PAGES if page[0] != declared.BOARD])
 def test_the_page_of_every_study_has_one_main_figure(name, profile, monkeypatch):
     """A page without a sweep or a declared comparison had none."""
     monkeypatch.setattr(drawing, "text_of", lambda _: "")
@@ -81,7 +80,7 @@ def test_the_page_of_every_study_has_one_main_figure(name, profile, monkeypatch)
         )
         for i, request in enumerate(study.requests)
     ]
-    page = build(declaration(study, [r.key for r in records], methods, tasks), records)
+    page = build(declared.page_of(study, methods, tasks, keys=[r.key for r in records]), records)
     assert len(figures.draw(page)) == 1
 
 
@@ -101,7 +100,7 @@ def test_the_lines_of_a_sweep_are_its_rows_and_a_control_shares_its_methods_colo
     assert any(line.shape == (4, 2) and np.allclose(line, expected) for line in lines(figure.axes[0]))
     assert names(figure.axes[0].xaxis) == ["0", "1", "3", "10"]
     assert len({line.get_color() for line in figure.axes[0].lines}) == 1
-    assert made.caption.endswith("Solid: learned delays, dashed: fixed."), "and none without delays"
+    assert "Solid: learned delays, dashed: fixed" in made.caption
     assert figures.draw(page)[0] == made and drawn("sweep", page_of(pair_of(0.0, n=1))) == (None, None)
 
 

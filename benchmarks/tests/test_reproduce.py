@@ -105,7 +105,6 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
     assert len(read_folder(root / "runs")[0]) == 4
     page = json.loads((root / "out" / "leaderboard" / "leaderboard.json").read_text())
     assert page["complete"] == content["complete"] == (kind is DivergedError)
-    assert [one["method"] for one in page["diverged"]] == ["delrec-axonal"] * (2 if kind is DivergedError else 0)
     (failure, _) = (root / "runs").glob("*/failure.json")
     failure.write_text("garbage")  # it says nothing any more: one run is awaited again
     assert app.main(["report"]) == 0

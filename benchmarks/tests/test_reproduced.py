@@ -183,7 +183,7 @@ def test_reproduce_ends_with_the_word_and_the_exit_code_follows(tmp_path, worksp
     publish(tmp_path / "reports", [planted(workspace, right).changed(provenance=right.provenance | OTHER_VERSIONS)])
     code, content, last = reproduced(tmp_path, capsys)
     assert (code, content["word"]) == (1, "different")
-    assert last == "Not reproduced: 0 of 1 rows equal, 1 different. Different: lif on digits."
+    assert last == "Not reproduced: 0 of 1 rows equal, 1 different."
     write_record(tmp_path / "one.json", right)
     assert app.main(["rerun", str(tmp_path / "one.json"), "--root", str(tmp_path)]) == 0
     assert ": equal: " in capsys.readouterr().out

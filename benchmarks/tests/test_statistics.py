@@ -206,8 +206,8 @@ def estimate(t, n=10):
     return Estimate(0.01 * t, n, se=0.01, df=n - 1, sd=0.01 * math.sqrt(n))
 
 
-def claim(name, t, kind="exploratory", task="shd", n=10, margin=None, more=True):
-    return Claim(name, task, estimate(t, n), more, margin, kind)
+def claim(t, n=10, **more):
+    return Claim(estimate(t, n), more_is_better=True, **more)
 
 
 @settings(deadline=None, max_examples=20)
@@ -224,12 +224,12 @@ def test_holm_by_hand():
 
 
 def test_primaries_are_corrected_together_and_exploratory_claims_not_at_all():
-    primary, near = claim("a", 2.5, "primary"), claim("b", 0.0, "primary", margin=0.024)
+    primary, near = claim(2.5, primary=True), claim(0.0, primary=True, margin=0.024)
     (alone,), (same,) = judge([primary]), judge([near])
     assert (alone.verdict, alone.p_holm, same.verdict) == ("better", alone.p, "equivalent")
-    *others, beside = judge([*(claim(f"other {i}", 2.5) for i in range(35)), primary])
+    *others, beside = judge([*[claim(2.5)] * 35, primary])
     assert beside == alone, "exploratory comparisons cost the primary nothing"
-    assert {(v.verdict, v.kind, v.p_holm) for v in others} == {("better", "exploratory", None)}
+    assert {(v.verdict, v.p_holm) for v in others} == {("better", None)}
     together, equal = judge([primary, near])
     assert together.p < 0.05 < together.p_holm == pytest.approx(2 * together.p)
     assert together.verdict == "inconclusive" and together.detectable > alone.detectable
@@ -237,10 +237,10 @@ def test_primaries_are_corrected_together_and_exploratory_claims_not_at_all():
 
 
 def test_few_repetitions_are_shown_not_compared():
-    (v,) = judge([claim("a", 40.0, n=3, margin=1.0)])
+    (v,) = judge([claim(40.0, n=3, margin=1.0)])
     assert (v.verdict, v.p, v.compared) == ("inconclusive", None, False) and v.low is not None
     assert v.detectable is None, "what is not compared could have seen nothing"
-    (v,) = judge([Claim("a", "shd", Estimate(0.1, 1), True)])
+    (v,) = judge([Claim(Estimate(0.1, 1), True)])
     assert (v.verdict, v.low, v.p, v.detectable) == ("inconclusive", None, None, None)
 
 

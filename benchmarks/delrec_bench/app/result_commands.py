@@ -108,14 +108,14 @@ def _compare_methods(places: Places, a: str, b: str, of: str, profile: str | Non
         if name not in known:
             raise BenchError(f"study '{of}' has no row '{name}'; {nearest(name, known)}")
     runs = {key: expected for key, expected in declared.runs.items() if expected.method in (a, b)}
-    asked = replace(declared, runs=runs, primary=None, empty=(), contrasts=(Comparison(a, b, "compared"),))
+    asked = replace(declared, runs=runs, primary=None, contrasts=(Comparison(a, b, "compared"),))
     page = build(asked, records)
     shown = [d for d in page.differences if d.about == "compared" and d.verdict.n]
     if not shown:
         raise BenchError(f"'{a}' and '{b}' have no task and repetition in common")
     table = verdict_table(page, shown).drop(columns="comparison")
-    fields = ("task", "difference", "low", "high", "n", "p")
-    found = [{name: getattr(d.verdict, name) for name in fields} for d in shown]
+    fields = ("difference", "low", "high", "n", "p")
+    found = [{"task": d.method["task"]} | {name: getattr(d.verdict, name) for name in fields} for d in shown]
     return Answer({"differences": found}, f"{a} − {b}\n{as_text(table)}")
 
 

@@ -140,7 +140,7 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
         return f"{declared.runs[record.key].method if record.key in declared.runs else record.method} on {record.task}"
 
     outcome = judge(*match([r for r in own[0] if r.key in set(keys)], published[0], name))
-    for line in filter(None, (page.finding, page.answer, *outcome.lines)):
+    for line in (*page.answer, *outcome.lines):
         say(line)
     say("written: " + ", ".join(here(path, workspace) for path in paths))
     scores = {f"{row['task']}/{row['method']}": row["score_mean"] for row in page.rows if row["n"]}

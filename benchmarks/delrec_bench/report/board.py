@@ -12,7 +12,7 @@ from delrec_bench.report import words
 from delrec_bench.report.content import Page
 from delrec_bench.report.published import published_for
 from delrec_bench.report.rows import Row
-from delrec_bench.report.tables import Cell, parameters_cell, score_cell, step_cell, table, time_cell
+from delrec_bench.report.tables import Cell, parameters_cell, runs_cell, score_cell, spread, step_cell, table, time_cell
 from delrec_bench.workspace import base_and_folder
 
 FIELD = ("shd", "ssc", "ps-mnist")
@@ -34,6 +34,13 @@ class Line(NamedTuple):
     command: str
     new: bool
     cells: Mapping[tuple[str, str], Cell]  # by kind of column and task
+
+    @property
+    def size(self) -> Cell:
+        """The number of trainable parameters on all tasks."""
+        sizes = [cell.value for (kind, _), cell in self.cells.items() if kind == SIZE and cell.value]
+        ends = dict.fromkeys((min(sizes), max(sizes))) if sizes else ()
+        return Cell("–".join(map(words.number, ends)), value=max(ends, default=None))
 
 
 @dataclass(frozen=True)
@@ -67,37 +74,28 @@ class Board:
     def short(self, methods: Collection[str] | None = None) -> pd.DataFrame:
         """The scores on all tasks, the number of trainable parameters and the training step, in numbers alone."""
         lines = [line for line in self.lines if methods is None or line.method in methods]
-        shown = {self.head(task): (SCORE, task) for task in self.columns[SCORE]} | {SIZE: (SIZE, "")}
-        timed = {task: sum(bool(line.cells[STEP, task]) for line in lines) for task in self.columns[STEP]}
-        if timed:
-            task = max(timed, key=lambda task: timed[task])
-            shown[f"{STEP}, {self.page.title_of(task).partition(' (')[0]}"] = STEP, task
-
-        def cells(line: Line) -> dict[str, Cell]:
-            sizes = sorted({cell.value for (kind, _), cell in line.cells.items() if kind == SIZE and cell.value})
-            ends = [*sizes[:1], *sizes[1:][-1:]]
-            size = Cell("–".join(map(words.number, ends)), value=max(ends, default=None))
-            found = {(SIZE, ""): size, **line.cells}
-            return {head: Cell(found[at].text, value=found[at].value) for head, at in shown.items()}
-
-        return table({"method": Cell(line.title, "new, run here" * line.new)} | cells(line) for line in lines)
+        timed = sorted(self.columns[STEP], key=lambda task: -sum(bool(line.cells[STEP, task]) for line in lines))
+        return table(
+            {"method": Cell(line.title, "new, run here" * line.new)}
+            | {self.head(task): line.cells[SCORE, task].bare for task in self.columns[SCORE]}
+            | {SIZE: line.size}
+            | {f"{STEP}, {self.page.title_of(t).partition(' (')[0]}": line.cells[STEP, t].bare for t in timed[:1]}
+            for line in lines
+        )
 
 
 def board_of(page: Page) -> Board:
     """The board of a page that has a row for every method on every task, some of them empty."""
-    order = [*FIELD, *(base_and_folder(task)[0] for task in page.tasks)]
-    tasks = sorted(page.tasks, key=lambda task: (order.index(base_and_folder(task)[0]), task))
-    run = {base_and_folder(task)[0] for task in tasks if page.stamp(task)}
-    tasks = [task for task in tasks if page.stamp(task) or task not in run]
+    base = {task: base_and_folder(task)[0] for task in page.tasks}
+    run = {base[task] for task in page.tasks if page.stamp(task)}
+    order = [*FIELD, *base.values()]
+    tasks = [task for task in page.tasks if page.stamp(task) or base[task] not in run]
+    tasks.sort(key=lambda task: (order.index(base[task]), task))
     rows = {(row["method"], row["task"]): row for row in page.rows}
     asked = {row.asked.method: row.asked for row in page.rows}
-
-    def best(name: str) -> tuple[float, str]:  # within a family the best on the first task with scores comes first
-        first = next((row for task in tasks if (row := rows.get((name, task))) and row.records), None)
-        return (first.metric.rank(first["score_mean"]) if first else 0.0, name)
-
+    best_first = dict.fromkeys(row["method"] for task in tasks for row in page.of(task) if row.records) | asked
     lines = []
-    for name in sorted(asked, key=lambda name: (FAMILIES.index(asked[name].family), best(name))):
+    for name in sorted(best_first, key=lambda name: FAMILIES.index(asked[name].family)):
         folder = page.declared.new.get(name)
         command = f"leaderboard --methods {folder}" if folder else f"reproduce --only-methods {name} --all"
         cells = {(kind, task): cell for task in tasks for kind, cell in _cells(task, name, rows).items()}
@@ -107,7 +105,7 @@ def board_of(page: Page) -> Board:
     def shown(kind: str, task: str) -> bool:
         if kind == SCORE and task in FIELD:  # also without runs: its cells give the commands that fill it
             return True
-        return any(line.cells[kind, task] for line in lines) and (kind == SCORE or base_and_folder(task)[0] in FIELD)
+        return any(line.cells[kind, task] for line in lines) and (kind == SCORE or base[task] in FIELD)
 
     kinds = (SCORE, SIZE, STEP, SINGLE, PUBLISHED)
     return Board(page, {kind: [task for task in tasks if shown(kind, task)] for kind in kinds}, lines)
@@ -127,10 +125,8 @@ def _cells(task: str, method: str, rows: Mapping[tuple[str, str], Row]) -> dict[
     if row is None:
         hint = f"{official['command']} --data {base_and_folder(task)[1]}" if official else ""
         return cells | {SCORE: Cell(hint=hint)}
-    score = score_cell(row)
-    runs = words.plural(row["n"], "run") if row["n"] else ""
-    runs = f"{row['n']} of {row['n'] + len(row.diverged)} runs" if row.diverged else runs
-    ends = score.note.removeprefix("95 %: ").removeprefix("range ")
-    cells[SCORE] = Cell(score.text, ": ".join(filter(None, (runs, ends))), score.value, row["command"] or "")
+    runs, score = runs_cell(row).text, score_cell(row)
+    note = ": ".join(filter(None, (runs and f"{runs} run" + "s" * (runs != "1"), spread(row))))
+    cells[SCORE] = Cell(score.text, note, score.value, row["command"] or "")
     single = time_cell(row["latency_batch1_ms"])
     return cells | {SIZE: parameters_cell(row), STEP: step_cell(row), SINGLE: single}

@@ -1,10 +1,9 @@
 """What a page says, before anything is laid out: Markdown and HTML are two forms of one `Page`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import Metric
@@ -17,8 +16,6 @@ from delrec_bench.report.texts import said
 from delrec_bench.statistics.paired import Estimate
 from delrec_bench.statistics.verdicts import Answer, Verdict, answer_of, mean_over
 from delrec_bench.workspace import base_and_folder
-
-_CAVEATS = 3
 
 
 @dataclass(frozen=True)
@@ -99,22 +96,10 @@ class Page:
         stamps = [str(row["data"]) for row in self.of(task) if row["data"]]
         return next((s for s in stamps if "SUBSET" in s), stamps[0] if stamps else "")
 
-    def data(self, task: str) -> Mapping[str, Any]:
-        """What the first record of a task says of its data."""
-        return next(record.data for row in self.of(task) for record in row.records)
-
     @property
-    def answer(self) -> str | None:
-        """The declared comparison in one sentence, in points; None where there is none."""
-        return next(iter(said("answer", self)), None)
-
-    @property
-    def mean_line(self) -> str | None:
-        """The mean difference of the declared comparison over its tasks; None where there is none."""
-        if self.mean is None:
-            return None
-        told = _numbers(self.primary[0].method.metric, self.mean)
-        return f"Mean over these {self.mean.n} tasks: {told['difference']} (95 % interval {told['interval']})."
+    def answer(self) -> list[str]:
+        """The finding, or else the declared comparison in one sentence; then its mean over tasks. Empty without one."""
+        return said("answer", self)
 
     @cached_property
     def finding(self) -> str | None:
@@ -135,8 +120,9 @@ class Page:
         names = {}
         for d in primary:
             metric, v = d.method.metric, d.verdict
-            scores = {name: metric.format(getattr(d, name)["score_mean"]) for name in ("method", "control")}
-            names[v.task] = SimpleNamespace(**_numbers(metric, v), n=v.n, verdict=v.verdict, **scores)
+            method, control = (metric.format(row["score_mean"]) for row in (d.method, d.control))
+            told = {"n": v.n, "verdict": v.verdict, "method": method, "control": control}
+            names[d.method["task"]] = SimpleNamespace(**_numbers(metric, v), **told)
         if self.mean is not None:
             names["mean"] = SimpleNamespace(**_numbers(primary[0].method.metric, self.mean))
         try:
@@ -161,20 +147,8 @@ class Page:
 
     @cached_property
     def footnotes(self) -> list[str]:
-        """What a reader must know before trusting a row, the gravest first."""
+        """What a reader must know before trusting a row, the gravest first: three stand by the table."""
         return said("footnotes", self)
-
-    @property
-    def caveats(self) -> list[str]:
-        """The footnotes that stand by the table; the others are folded."""
-        return self.footnotes[:_CAVEATS]
-
-    @property
-    def folded_notes(self) -> list[str]:
-        """The other footnotes, and what the data says of itself."""
-        runs = [one for row in self.rows for one in row.records]
-        notes = [f"{self.title_of(one.task)}: {text}" for one in runs for text in one.data.get("notes") or ()]
-        return [*self.footnotes[_CAVEATS:], *dict.fromkeys(notes)]
 
 
 def build(declared: Declaration, records: Sequence[Record]) -> Page:

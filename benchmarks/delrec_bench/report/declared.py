@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from delrec_bench.config import Spot
+from delrec_bench.config import Request, Spot
 from delrec_bench.config.tree import is_set
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Failure, Record
@@ -43,12 +43,8 @@ class Comparison(NamedTuple):
     method: str
     control: str
     about: str = ""  # what the two share or differ in, in a few words
-    over: tuple[str, ...] = ()  # tasks; empty for all of the page
+    over: tuple[str, ...] = ()  # tasks of the declared comparison
     minus: tuple[str, ...] = ()  # rows whose difference is taken off that of the two: an interaction
-
-    def covers(self, task: str) -> bool:
-        """Whether a row's task is one of those: `shd:folder@1234` is `shd`."""
-        return not self.over or base_and_folder(task)[0] in self.over
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,6 @@ class Declaration:
     tasks: Mapping[str, Task] = field(default_factory=dict)  # those of the page among others
     primary: Comparison | None = None  # the one that the study's repetitions are meant for
     contrasts: tuple[Comparison, ...] = ()  # beside those of each row with its own control; exploratory
-    empty: tuple[Expected, ...] = ()  # rows that are shown also without runs
     diverged: tuple[Failure, ...] = ()  # training left the finite numbers: they have no record, and are not awaited
     new: Mapping[str, str] = field(default_factory=dict)  # methods of a user on the board -> the folder they are in
 
@@ -79,8 +74,8 @@ class Declaration:
     def title(self) -> str:
         """The question."""
         study = self.study
-        title = study.question or study.summary[:1].upper() + study.summary[1:] or study.name
-        return title + f" ({study.profile})" * (study.page != study.name)
+        title = study.question or study.summary or study.name
+        return title[:1].upper() + title[1:] + f" ({study.profile})" * (study.page != study.name)
 
     @property
     def again(self) -> str:
@@ -88,10 +83,6 @@ class Declaration:
         words = ["delrec-bench", "reproduce", "--study", self.study.argument]
         words += ["--all"] if self.board else ["--profile", self.study.profile]
         return " ".join([*words, *(f"--data {task}=DIR" for task in self.study.data), *self.study.narrowed])
-
-    def margin(self, task: str) -> float | None:
-        """The margin of a row's task: `shd:folder@1234` has that of `shd`."""
-        return self.study.margin.get(base_and_folder(task)[0])
 
     def about(self, task: str) -> Task:
         """A row's task."""
@@ -102,7 +93,7 @@ def page_of(
     study: Study,
     methods: MethodTable,
     tasks: TaskTable,
-    records: Sequence[Record],
+    records: Sequence[Record] = (),
     failures: Sequence[Failure] = (),
     new: Mapping[str, str] | None = None,
     keys: Sequence[str] | None = None,
@@ -112,42 +103,16 @@ def page_of(
     Args:
         study: Expanded in one profile.
         methods, tasks: The tables.
-        records, failures: What there is.
+        records, failures: What there is; failures of its own runs that diverged are told on the page.
         new: Methods that are added to the board -> the folder that they are in.
         keys: Of the study's requests, where they are known; else they are found by their settings. Not of the board.
     """
-    if study.name != BOARD:
-        keys = keys or keys_of(study.requests, methods, tasks, records, failures)
-        return declaration(study, keys, methods, tasks, failures)
-    awaited = {(r.spot, r.repetition): r for r in study.requests}
-    profiles = study_file(study_path(BOARD)).profiles
-    expanded = [expand(BOARD, profile, methods, tasks) for profile in profiles]
-    own = {base_and_folder(one.task) for one in (*records, *failures)}
-    requests = [
-        replace(awaited.get((r.spot, r.repetition), r), data=data)
-        for one in expanded
-        for r in one.requests
-        for data in (None, *sorted(folder for task, folder in own if folder and task == r.task))
-    ]
-    keys = keys_of(requests, methods, tasks, records, failures)
-    margin = {task: value for one in expanded for task, value in one.margin.items()}
-    profile = " ".join(profiles)
-    whole = replace(study, requests=tuple(requests), page=BOARD, profile=profile, scored=False, margin=margin)
-    asked = [key for r, key in zip(requests, keys, strict=True) if awaited.get((r.spot, r.repetition)) == r]
-    return replace(declaration(whole, keys, methods, tasks, failures), awaited=tuple(asked), new=new or {})
-
-
-def declaration(
-    study: Study, keys: Sequence[str], methods: MethodTable, tasks: TaskTable, failures: Sequence[Failure] = ()
-) -> Declaration:
-    """What a study in a profile declares of its page.
-
-    Args:
-        study: Expanded.
-        keys: Key of each of its requests.
-        methods, tasks: The tables.
-        failures: Runs that failed; those of its own that diverged are told on the page.
-    """
+    awaited = {(r.spot, r.repetition): r for r in study.requests if study.scored}
+    if study.name == BOARD:
+        own = {base_and_folder(one.task) for one in (*records, *failures)}
+        study, keys = _whole_board(study, methods, tasks, own), None
+    keys = keys or keys_of(study.requests, methods, tasks, records, failures)
+    keyed = list(zip(study.requests, keys, strict=True))
     names = names_of(study)
     whole = _whole_rows(study, names)
     first = {request.spot: request for request in reversed(study.requests)}
@@ -172,21 +137,37 @@ def declaration(
         primary = Comparison(*_rows_of(asked, names), over=tuple(asked.over), minus=minus)
     return Declaration(
         study=study,
-        runs={key: rows[request.spot] for request, key in zip(study.requests, keys, strict=True)},
-        awaited=tuple(dict.fromkeys(keys)) if study.scored else (),
+        runs={key: rows[request.spot] for request, key in keyed},
+        awaited=tuple(dict.fromkeys(key for r, key in keyed if awaited.get((r.spot, r.repetition)) == r)),
         tasks=tasks,
         primary=primary,
         contrasts=tuple(Comparison(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),
-        empty=() if study.scored else tuple(rows.values()),
-        diverged=tuple(_diverged(study, keys, failures)),
+        diverged=tuple(_diverged(keyed, failures)),
+        new=new or {},
     )
 
 
-def _diverged(study: Study, keys: Sequence[str], failures: Iterable[Failure]) -> Iterable[Failure]:
+def _whole_board(study: Study, methods: MethodTable, tasks: TaskTable, there: Iterable[tuple[str, str]]) -> Study:
+    """The leaderboard in all its profiles, on its own data and on the (task, folder) that there are runs of."""
+    own = {(r.spot, r.repetition): r for r in study.requests}
+    profiles = study_file(study_path(BOARD)).profiles
+    expanded = [expand(BOARD, profile, methods, tasks) for profile in profiles]
+    requests = [
+        replace(own.get((r.spot, r.repetition), r), data=data)
+        for one in expanded
+        for r in one.requests
+        for data in (None, *(folder for task, folder in sorted(there) if folder and task == r.task))
+    ]
+    margin = {task: value for one in expanded for task, value in one.margin.items()}
+    more: dict[str, Any] = {"page": BOARD, "profile": " ".join(profiles), "scored": False, "margin": margin}
+    return replace(study, requests=tuple(requests), **more)
+
+
+def _diverged(keyed: Sequence[tuple[Request, str]], failures: Iterable[Failure]) -> Iterable[Failure]:
     """The runs of a page whose training left the finite numbers, and those that are derived from such a run."""
     gone = {failure.key: failure for failure in failures if failure.diverged}
-    trained = {r.command(): gone[key] for r, key in zip(study.requests, keys, strict=True) if key in gone}
-    for request, key in zip(study.requests, keys, strict=True):
+    trained = {request.command(): gone[key] for request, key in keyed if key in gone}
+    for request, key in keyed:
         if key in gone:
             yield gone[key]
         elif request.derived and (failure := trained.get(request.trained().command())) is not None:

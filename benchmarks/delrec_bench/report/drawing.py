@@ -18,6 +18,7 @@ INK, GREY, BLUE = "#1f2937", "#8a93a3", "#3b76d6"
 WIDTH = 4.8  # inches; on a telephone, in a column of 370 pixels, letters of 10.5 points are 11 pixels high
 BROAD = 7.4  # of a figure that scrolls there: its letters of 8.5 points are 11 pixels high
 LETTERS, SMALL = 10.5, 8.5
+TITLE = 44  # letters on a line of a title or a legend
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "delrec-bench",
@@ -81,11 +82,8 @@ def wrapped(name: str, width: int = 24) -> str:
 
 def lines_height(names: Sequence[str], title: str = "") -> float:
     """The height of a panel with these names along y, in inches."""
-    return (
-        1.1
-        + 0.18 * title.count("\n")
-        + len(names) * (0.1 + 0.18 * max(1 + wrapped(name).count("\n") for name in names))
-    )
+    lines = max(1 + wrapped(name).count("\n") for name in names)
+    return 1.1 + 0.18 * wrapped(title, TITLE).count("\n") + len(names) * (0.1 + 0.18 * lines)
 
 
 def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:

@@ -1,7 +1,6 @@
 """The figures of a page, each with what to see in it: one that answers, and the learning curves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -21,22 +20,17 @@ COLOURS = dict(zip(FAMILIES, (
     "#0173b2", "#c77c02", "#02865f", "#d1495b", "#7b3fa0", "#8a5a2b", "#4b5563", "#c2185b", "#8a93a3",
 ), strict=True))  # fmt: skip
 """Family -> colour."""
+_COMPUTES = " All networks have about the same number of trainable parameters; this shows how much they compute."
 _COSTS = {
-    "parameters_total": ("parameters", "parameters"),
-    "synaptic_operations": ("operations", "synaptic operations per sample"),
-    "latency_train_ratio": ("training-step", "training step, relative to LIF"),
+    "synaptic_operations": ("operations", "synaptic operations per sample", _COMPUTES),
+    "latency_train_ratio": ("training-step", "training step, relative to LIF", ""),
 }
-_SPREAD = 1.5  # parameters that span less say nothing: all networks have the same budget
-_LOOKS = {"learned": ("o-", "solid: learned delays"), "fixed": ("s--", "dashed: fixed"), "none": ("^:", "dotted: none")}
+"""What scores are drawn against -> the name of the picture, its label, and what its caption adds."""
+_LOOKS = {"learned": "o-", "fixed": "s--", "none": "^:"}  # of a line, by what its delays are
 _FEW = 3  # rows of a task with a learning curve of their own colour
 PAIR = ("delrec-axonal", "delrec-axonal-fixed-spread")  # differ by the learning alone
-_SHOWN = {
-    "lif": (drawing.GREY, "s"),
-    "delrec-axonal-fixed": ("#d9822b", "o"),
-    "delrec-axonal": (drawing.BLUE, "o"),
-    "dcls": ("#2a9d5c", "^"),
-    "silif": ("#7b3fa0", "D"),
-}
+_SHOWN = {"lif": "C7s", "delrec-axonal-fixed": "C1o", "delrec-axonal": "C0o", "dcls": "C2^", "silif": "C4D"}
+"""Method of README's figure -> its colour and mark."""
 
 
 def draw(page: Page) -> tuple[Drawn, ...]:
@@ -49,28 +43,20 @@ def draw(page: Page) -> tuple[Drawn, ...]:
 
 
 def pictures(page: Page) -> list[Drawn]:
-    """Accuracy against parameters (operations, where all networks have as many parameters) and the training step."""
-    sizes = [row.trainable or 0 for row in _main(page, "parameters_total")[1]]
-    first = "parameters_total" if sizes and max(sizes) > _SPREAD * min(sizes) else "synaptic_operations"
-    return [drawn for cost in (first, "latency_train_ratio") if (drawn := _picture(page, cost)) is not None]
-
-
-def _main(page: Page, cost: str) -> tuple[str, list[Row]]:
-    """The task with the most methods that have both a score and this cost, those of a user aside."""
-    found = {task: [r for r in page.of(task) if r.kind == "run" and r.records and r[cost]] for task in page.tasks}
-    found = {t: rows for t, rows in found.items() if rows and rows[0].metric.classifies}
-    ours = {task: sum(row["method"] not in page.declared.new for row in rows) for task, rows in found.items()}
-    task = max(found, key=lambda task: ours[task], default="")
-    return task, found.get(task, [])
+    """Accuracy against what a sample costs, since all networks have as many parameters, and the training step."""
+    return [drawn for cost in _COSTS if (drawn := _picture(page, cost)) is not None]
 
 
 def _picture(page: Page, cost: str) -> Drawn | None:
-    task, rows = _main(page, cost)
+    """Of the task with the most methods that have both a score and this cost, those of a user aside."""
+    name, label, more = _COSTS[cost]
+    found = ([r for r in page.of(task) if r.kind == "run" and r.records and r[cost]] for task in page.tasks)
+    found = (rows for rows in found if rows and rows[0].metric.classifies)
+    rows = max(found, key=lambda rows: sum(row["method"] not in page.declared.new for row in rows), default=[])
     if len(rows) < 2:
         return None
-    (name, label), metric = _COSTS[cost], rows[0].metric
+    task, metric, families = rows[0]["task"], rows[0].metric, [row.asked.family for row in rows]
     xs, ys = [row[cost] for row in rows], [metric.shown(row["score_mean"]) for row in rows]
-    families = [row.asked.family for row in rows]
     with drawing.panels([5.4], drawing.BROAD) as (figure, (axes,)):
         order = sorted({*families}, key=FAMILIES.index)
         sns.scatterplot(x=xs, y=ys, hue=families, hue_order=order, palette=COLOURS, s=49, linewidth=0, ax=axes)
@@ -84,20 +70,20 @@ def _picture(page: Page, cost: str) -> Drawn | None:
         axes.margins(0.12, 0.1)
         axes.set(xlabel=label, ylabel=f"test {metric.label}")
         for best in [row for row in page.of(task) if row.kind == "floor" and row.records][:1]:  # the best comes first
-            _level(axes, metric.shown(best["score_mean"]), best.title)
+            _level(axes, best)
         points = zip(xs, ys, (row.title for row in rows), map(COLOURS.__getitem__, families), strict=True)
         drawing.label_points(axes, list(points))
         svg = drawing.text_of(figure)
-    why = " All networks have about the same number of trainable parameters; this shows how much they compute."
-    caption = "Points nearer the top left are better. Means over runs." + why * (cost == "synaptic_operations")
-    return Drawn(name, f"{page.title_of(task)}: accuracy against {label.partition(',')[0]}", caption, svg)
+    title = f"{page.title_of(task)}: accuracy against {label.partition(',')[0]}"
+    return Drawn(name, title, f"Points nearer the top left are better. Means over runs.{more}", svg)
 
 
-def _level(axes: Axes, level: float, title: str) -> None:
+def _level(axes: Axes, row: Row) -> None:
     """A row that has no place along x, as a dashed line."""
+    level = row.metric.shown(row["score_mean"])
     axes.axhline(level, color=drawing.GREY, linewidth=0.9, linestyle="--")
     at: Any = {"ha": "right", "va": "bottom", "transform": axes.get_yaxis_transform()}
-    axes.text(0.995, level, title, fontsize=drawing.SMALL, **at)
+    axes.text(0.995, level, row.title, fontsize=drawing.SMALL, **at)
 
 
 def sweep(page: Page) -> Drawn | None:
@@ -117,11 +103,10 @@ def sweep(page: Page) -> Drawn | None:
     with drawing.panels([2.8 + 0.2 * frame.line.nunique() * (task == tasks[0]) for task in tasks]) as (figure, axes):
         for axis, task in zip(axes, tasks, strict=True):
             for (line, group, delays), of in frame[frame.task == task].groupby(["line", "group", "delays"], sort=False):
-                axis.errorbar(of.place, of.score, [of.below, of.above], fmt=_LOOKS[delays][0], color=palette[group],
+                axis.errorbar(of.place, of.score, [of.below, of.above], fmt=_LOOKS[delays], color=palette[group],
                               capsize=2, label=line)  # fmt: skip
-            flat = [row for row in page.of(task) if row.kind == "run" and row.records and not row.asked.point]
-            for row in flat[:1]:
-                _level(axis, row.metric.shown(row["score_mean"]), row.title)
+            for row in [row for row in page.of(task) if row.kind == "run" and row.records and not row.asked.point][:1]:
+                _level(axis, row)
             axis.set_ylabel(page.of(task)[0].metric.label)
             axis.set_title(page.title_of(task))
             shown = list(map(words.setting_value, places))
@@ -130,8 +115,7 @@ def sweep(page: Page) -> Drawn | None:
         handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center")
         svg = drawing.text_of(figure)
-    told = ", ".join(what for delays, (_, what) in _LOOKS.items() if delays in set(frame.delays))
-    caption = f"Mean test score; bars are 95 % intervals. {told.capitalize()}."
+    caption = "Mean test score; bars are 95 % intervals. Solid: learned delays, dashed: fixed, dotted: none."
     return Drawn("sweep", f"Score by {words.setting(along)}", caption, svg)
 
 
@@ -147,25 +131,24 @@ def _mark(row: Row, along: str, places: Sequence[Any]) -> dict[str, Any]:
 
 
 class _Line(NamedTuple):
-    """A line of a panel, in the units that are shown: single runs, their mean and its interval, a margin around 0."""
+    """A line of a panel, in the units that are shown: the mean, single runs, the interval, and a margin around 0."""
 
     name: str
-    each: Sequence[float]
     mean: float
-    ends: Sequence[float]  # empty where there are too few runs
-    colour: str = drawing.GREY
+    each: Sequence[float] = ()
+    ends: Sequence[float] = ()  # empty where there are too few runs
+    colour: str = drawing.BLUE
     margin: float = 0.0
 
 
 def differences(page: Page) -> Drawn | None:
     """Paired differences, a panel per comparison and metric (or with all comparisons on the one task).
 
-    They are those of the declared comparison; without one, of the contrasts and of rows with their controls.
+    They are those of the declared comparison; without one, all.
     """
-    shown = page.primary or [d for d in page.differences if d.control.kind != "floor"]
-    order = list(dict.fromkeys(d.title for d in shown))
-    shown.sort(key=lambda d: order.index(d.title))
-    several = len(order) > 1
+    shown = page.primary or page.differences
+    titles = {d.title for d in shown}
+    several = len(titles) > 1
     apart = several and len({d.method["task"] for d in shown}) > 1
     panels: dict[tuple[str, str], list[_Line]] = {}
     for d in shown:
@@ -173,11 +156,9 @@ def differences(page: Page) -> Drawn | None:
         label = f"difference in {metric.difference_unit or metric.unit}\n(right is better)"
         name = d.title if several and not apart else page.title_of(d.method["task"])
         panels.setdefault((d.title * apart, label), []).append(_difference(d, name))
-    caption = "Diamonds are mean paired differences, "
-    caption += "lines 95 % intervals, " * any(d.verdict.compared for d in shown) + "rings single runs."
+    caption = "Diamonds are mean paired differences, lines 95 % intervals (of five runs or more), rings single runs."
     caption += " Shaded: too small to matter (set in advance)." * any(d.verdict.margin for d in shown)
-    title = "Differences between methods" if several else "".join(order)
-    return _drawn(Drawn("differences", title, caption, ""), panels)
+    return _drawn("differences", "Differences between methods" if several else "".join(titles), caption, panels)
 
 
 def _difference(d: Difference, name: str) -> _Line:
@@ -189,45 +170,39 @@ def _difference(d: Difference, name: str) -> _Line:
     ends = [sign * end for end in (v.low, v.high) if v.compared and end is not None]
     colour = VERDICTS[v.verdict] if v.compared else drawing.GREY
     each, mean = [sign * x for x in d.each], sign * (v.difference or 0.0)
-    return _Line(name, each, mean, ends, colour, metric.factor * (v.margin or 0.0))
+    return _Line(name, mean, each, ends, colour, metric.factor * (v.margin or 0.0))
 
 
 def scores(page: Page) -> Drawn | None:
     """The scores of all rows, a panel per task, where there is nothing to compare; of rows without any, the times."""
     panels: dict[tuple[str, str], list[_Line]] = {}
     rows = [row for row in page.rows if row.records]
-    for row in rows or page.rows:
-        shown, label = row.metric.shown if rows else float, row.metric.label if rows else "training step (ms)"
-        mean = row["score_mean" if rows else "latency_train_ms"]
+    for row in rows:
+        shown = row.metric.shown
         ends = [shown(end) for end in (row["score_low"], row["score_high"]) if end is not None]
-        if mean is not None:
-            line = _Line(row.title, list(map(shown, row.scores.values())), shown(mean), ends, drawing.BLUE)
-            panels.setdefault((page.title_of(row["task"]), label), []).append(line)
-    if not rows:
-        return _drawn(Drawn("times", "Training step", "Medians over rounds; left is better.", ""), panels)
-    caption = "Diamonds are mean test scores, "
-    caption += "lines 95 % intervals, " * any(row.compared for row in rows) + "rings single runs."
-    return _drawn(Drawn("scores", "Scores", caption, ""), panels)
+        line = _Line(row.title, shown(row["score_mean"]), list(map(shown, row.scores.values())), ends)
+        panels.setdefault((page.title_of(row["task"]), row.metric.label), []).append(line)
+    if rows:
+        caption = "Diamonds are mean test scores, lines 95 % intervals (of five runs or more), rings single runs."
+        return _drawn("scores", "Scores", caption, panels)
+    for row in (row for row in page.rows if row["latency_train_ms"] is not None):
+        line = _Line(row.title, row["latency_train_ms"])
+        panels.setdefault((page.title_of(row["task"]), "training step (ms)"), []).append(line)
+    return _drawn("times", "Training step", "Medians over rounds; left is better.", panels)
 
 
-def _drawn(made: Drawn, panels: Mapping[tuple[str, str], Sequence[_Line]]) -> Drawn | None:
+def _drawn(name: str, title: str, caption: str, panels: Mapping[tuple[str, str], Sequence[_Line]]) -> Drawn | None:
     """The figure of panels, each under a title and the label of its axis; None without any line."""
     if not panels:
         return None
-    titles = [drawing.wrapped(title, 44) for title, _ in panels]
-    heights = [drawing.lines_height(of, title) for title, of in zip(titles, map(_names, panels.values()), strict=True)]
+    heights = [drawing.lines_height([line.name for line in of], above) for (above, _), of in panels.items()]
     with drawing.panels(heights) as (figure, axes):
-        for axis, title, ((_, label), lines) in zip(axes, titles, panels.items(), strict=True):
-            _draw_lines(axis, lines, label)
-            axis.set_title(title)
-        return replace(made, svg=drawing.text_of(figure))
+        for axis, ((above, label), lines) in zip(axes, panels.items(), strict=True):
+            _draw_lines(axis, lines, above, label)
+        return Drawn(name, title, caption, drawing.text_of(figure))
 
 
-def _names(lines: Sequence[_Line]) -> list[str]:
-    return [line.name for line in lines]
-
-
-def _draw_lines(axes: Axes, lines: Sequence[_Line], label: str) -> None:
+def _draw_lines(axes: Axes, lines: Sequence[_Line], title: str, label: str) -> None:
     for place, line in enumerate(lines):
         if line.margin:
             ends = -line.margin, line.margin
@@ -238,14 +213,15 @@ def _draw_lines(axes: Axes, lines: Sequence[_Line], label: str) -> None:
         axes.plot(line.mean, place, "D", color=line.colour, markersize=6)
     if "difference" in label:
         axes.axvline(0, color=drawing.INK, linewidth=0.9)
-    drawing.name_lines(axes, _names(lines))
+    drawing.name_lines(axes, [line.name for line in lines])
     axes.set_xlabel(label)
+    axes.set_title(drawing.wrapped(title, drawing.TITLE))
 
 
 def curves(page: Page) -> Drawn | None:
     """Learning curves, a panel per task; None where nothing was trained for more than one epoch."""
     told = [
-        (row["task"], drawing.wrapped(row.title, 44), entry["epoch"], row.metric.shown(value))
+        (row["task"], row.title, entry["epoch"], row.metric.shown(value))
         for row in page.rows
         if row.kind == "run"
         for record in row.records
@@ -259,18 +235,17 @@ def curves(page: Page) -> Drawn | None:
     with drawing.panels([4.0] * frame.task.nunique()) as (figure, axes):
         for axis, task in zip(axes, frame.task.unique(), strict=True):
             of, metric = frame[frame.task == task], page.of(task)[0].metric
-            best = of.row.unique()[:_FEW]
-            others = of[~of.row.isin(best)].groupby(["row", "epoch"]).score.mean()
-            for _, curve in others.groupby("row"):
-                axis.plot(curve.index.get_level_values("epoch"), curve, color=drawing.GREY, linewidth=0.6)
-            sns.lineplot(of[of.row.isin(best)], x="epoch", y="score", hue="row", errorbar=None, linewidth=1.6,
-                         palette="colorblind", ax=axis)  # fmt: skip
+            rows = [(name, curve.groupby("epoch").score.mean()) for name, curve in of.groupby("row", sort=False)]
+            for _, curve in rows[_FEW:]:
+                axis.plot(curve, color=drawing.GREY, linewidth=0.6)
+            for (name, curve), colour in zip(rows, sns.color_palette("colorblind", _FEW), strict=False):
+                axis.plot(curve, color=colour, linewidth=1.6, label=drawing.wrapped(str(name), drawing.TITLE))
             if not metric.more_is_better and metric.limits[1] is None:
                 axis.set_yscale("log")
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axis.set(xlabel="epoch", ylabel=f"validation {metric.label}")
             axis.set_title(page.title_of(task))
-            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))  # without seaborn's title
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
         svg = drawing.text_of(figure)
     caption = (
         f"Validation score after each epoch, mean over runs; the best {_FEW} rows of each task in colour. "
@@ -283,25 +258,25 @@ def findings(board: Page) -> Drawn | None:
     """README's figure: five methods on all tasks with runs of two of them, and learned minus fixed delays."""
     rows = [row for row in board.rows if row["method"] in _SHOWN and row.records and row.metric.classifies]
     tasks = [task for task in board.tasks if sum(row["task"] == task for row in rows) > 1]
-    if not tasks:
-        return None
+    names = {task: board.title_of(task) for task in tasks}
     pairs = [d for d in board.differences if (d.method["method"], d.control["method"]) == PAIR]
-    pairs = [d for d in pairs if d.method["task"] in tasks]
-    names, gains = list(map(board.title_of, tasks)), [_difference(d, board.title_of(d.method["task"])) for d in pairs]
-    heights = [drawing.lines_height(names) + 0.2 * len(_SHOWN)]
-    heights += [drawing.lines_height(_names(gains))] if gains else []
-    with drawing.panels(heights) as (figure, axes):
-        for name, (colour, marker) in _SHOWN.items():
+    gains = [_difference(d, names[d.method["task"]]) for d in pairs if d.method["task"] in names]
+    if not gains:
+        return None
+    title = "Learned minus fixed delays (same spread)"
+    heights = [
+        drawing.lines_height([*names.values()]) + 0.2 * len(_SHOWN),
+        drawing.lines_height([line.name for line in gains]),
+    ]
+    with drawing.panels(heights) as (figure, (above, below)):
+        for name, look in _SHOWN.items():
             of = [row for row in rows if row["method"] == name and row["task"] in tasks]
-            xs = [row.metric.shown(row["score_mean"]) for row in of]
-            places = [tasks.index(row["task"]) for row in of]
-            axes[0].plot(xs, places, marker, color=colour, markersize=7, alpha=0.9, label=of[0].title if of else None)
-        drawing.name_lines(axes[0], names)
-        axes[0].set_xlabel("test accuracy (%)")
-        axes[0].set_title("Accuracy at equal parameters")
-        axes[0].legend(loc="upper center", bbox_to_anchor=(0.2, -0.18))
-        if gains:
-            _draw_lines(axes[1], gains, "difference in points\n(right is better)")
-            axes[1].set_title("Learned minus fixed delays (same spread)")
+            xs, ys = [row.metric.shown(row["score_mean"]) for row in of], [tasks.index(row["task"]) for row in of]
+            above.plot(xs, ys, look, markersize=7, alpha=0.9, label=of[0].title if of else None)
+        drawing.name_lines(above, [*names.values()])
+        above.set_xlabel("test accuracy (%)")
+        above.set_title("Accuracy at equal parameters")
+        above.legend(loc="upper center", bbox_to_anchor=(0.2, -0.18))
+        _draw_lines(below, gains, title, "difference in points\n(right is better)")
         svg = drawing.text_of(figure)
     return Drawn("findings", "Effect of delays and of learning them", "Means over runs; rings are single runs.", svg)

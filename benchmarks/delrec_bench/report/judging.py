@@ -1,6 +1,6 @@
-"""What a page may claim: its declared comparison judged on each task, the others beside it, ranks, and floors."""
+"""What a page may claim: its declared comparison judged on each task, the others beside it, and ranks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,12 @@ import numpy as np
 from delrec_bench.config.searched import tuning_variance
 from delrec_bench.records import Record
 from delrec_bench.report import words
-from delrec_bench.report.declared import Declaration
+from delrec_bench.report.declared import Comparison, Declaration
 from delrec_bench.report.rows import Row
 from delrec_bench.statistics.clusters import crossed, window_blocks
 from delrec_bench.statistics.paired import Estimate, paired, with_tuning
 from delrec_bench.statistics.verdicts import Claim, Verdict, judge, rank_groups
+from delrec_bench.workspace import base_and_folder
 
 
 @dataclass(frozen=True)
@@ -68,18 +69,12 @@ class Pairing:
     @property
     def each(self) -> list[float]:
         """Method minus control in every shared repetition."""
-        a, b = self.scores
-        return list((a - b).tolist())
+        return list(np.subtract(*self.scores))
 
     @property
     def estimate(self) -> Estimate:
         """The difference over repetitions."""
         return with_tuning(paired(*self.scores, resolution=self.method.resolution), self.tuning)
-
-    def claim(self, margin: float | None) -> Claim:
-        """What is judged of it."""
-        more, task = self.method.metric.more_is_better, self.method["task"]
-        return Claim(self.hypothesis, task, self.estimate, more, margin, "primary" if self.primary else "exploratory")
 
     def over_samples(self, overlap: int) -> Estimate | None:
         """The difference over repetitions AND samples, clustered; None where predictions do not match."""
@@ -109,36 +104,32 @@ class Difference(Pairing):
 
 
 def judge_rows(declared: Declaration, rows: Sequence[Row]) -> tuple[Difference, ...]:
-    """Every comparison on each task: the declared one first, then contrasts, rows with their controls, and floors.
+    """Every comparison on each task: the declared one first, then contrasts, and rows with their controls.
 
     The declared one is corrected over its tasks (Holm), the others are exploratory.
     """
-    made: dict[tuple[str, str], Pairing] = {}
-    for pairing in _pairings(declared, rows):
-        made.setdefault((pairing.method["task"], pairing.hypothesis), pairing)
-    pairings = sorted(made.values(), key=lambda p: (not p.primary, p.control.kind == "floor"))
-    verdicts = judge([pairing.claim(declared.margin(pairing.method["task"])) for pairing in pairings])
-    return tuple(
-        Difference(**vars(p), verdict=verdict, wide=p.over_samples(declared.about(p.method["task"]).overlap))
-        for p, verdict in zip(pairings, verdicts, strict=True)
-    )
-
-
-def _pairings(declared: Declaration, rows: Sequence[Row]) -> Iterable[Pairing]:
-    """The declared two, every row with its control, the contrasts, and every row with the floors of its task."""
     by_name = {(row["task"], row["method"]): row for row in rows if row.records}
-    primary = declared.primary
-    for (task, method), row in by_name.items():
-        if primary is not None and primary.method == method and (task, primary.control) in by_name:
-            minus = tuple(by_name[task, name] for name in primary.minus if (task, name) in by_name)
-            if len(minus) == len(primary.minus):
-                yield Pairing(row, by_name[task, primary.control], "", primary.covers(task), minus)
-        pairs = [(contrast.control, contrast.about) for contrast in declared.contrasts if contrast.method == method]
-        pairs.append((row.asked.control or "", ""))
-        pairs += [(floor["method"], "") for floor in rows if floor.kind == "floor" and row.kind == "run"]
-        for control, about in pairs:
-            if (task, control) in by_name:
-                yield Pairing(row, by_name[task, control], about)
+    tasks = dict.fromkeys(task for task, _ in by_name)
+    asked = [(one, task) for one in (declared.primary, *declared.contrasts) if one is not None for task in tasks]
+    asked += [(Comparison(name, row.asked.control or ""), task) for (task, name), row in by_name.items()]
+    made: dict[tuple[str, str], Pairing] = {}
+    for one, task in asked:
+        names = [(task, name) for name in (one.method, one.control, *one.minus)]
+        if all(name in by_name for name in names):
+            method, control, *minus = map(by_name.__getitem__, names)
+            primary = one is declared.primary and base_and_folder(task)[0] in one.over
+            pairing = Pairing(method, control, one.about, primary, tuple(minus))
+            made.setdefault((task, pairing.hypothesis), pairing)
+    pairings = list(made.values())
+    about = [declared.about(p.method["task"]) for p in pairings]
+    claims = [
+        Claim(p.estimate, p.method.metric.more_is_better, declared.study.margin.get(task.name), p.primary)
+        for p, task in zip(pairings, about, strict=True)
+    ]
+    return tuple(
+        Difference(**vars(p), verdict=verdict, wide=p.over_samples(task.overlap))
+        for p, verdict, task in zip(pairings, judge(claims), about, strict=True)
+    )
 
 
 def ranks_of(rows: Sequence[Row]) -> dict[tuple[str, str], str]:

@@ -115,7 +115,11 @@ def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:
         groups.setdefault((record.task, declared.runs[record.key].method), []).append(record)
     latency = comparable([r for r in records if r.kind == "latency"])
     rows = [_row(declared, task, declared.runs[of[0].key], of, latency) for (task, _), of in groups.items()]
-    rows += [_row(declared, e.task, e, [], latency) for e in declared.empty if (e.task, e.method) not in groups]
+    if not declared.study.scored:  # rows are shown also without runs
+        empty = {(e.task, e.method): e for e in declared.runs.values()}
+        rows += [
+            _row(declared, task, e, [], latency) for (task, name), e in empty.items() if (task, name) not in groups
+        ]
     kinds = {row["task"]: row["data"] for row in rows if row["data"]}
 
     def order(row: Row) -> tuple[Any, ...]:
@@ -200,11 +204,8 @@ def _scores(group: Sequence[Record]) -> dict[str, float | None]:
 
 def _latency_of(task: str, asked: Expected, group: Sequence[Record], latency: Sequence[Record]) -> Record | None:
     """The latency of this method on this task: of the very network of the runs, or of the budget that is asked for."""
-    found = [r for r in latency if (r.task, r.method) == (task, asked.base)]
-    if group:
-        found = [r for r in found if r.configuration.get("network") == group[0].configuration.get("network")]
-    else:
-        found = [r for r in found if (r.configuration.get("budget") or None) == asked.budget]
+    which, of = ("network", group[0].configuration.get("network")) if group else ("budget", asked.budget)
+    found = [r for r in latency if (r.task, r.method, r.configuration.get(which)) == (task, asked.base, of)]
     return found[-1] if found else None
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,13 +25,13 @@ class Cell:
     def __bool__(self) -> bool:
         return bool(self.text)
 
+    @property
+    def bare(self) -> "Cell":
+        """The number alone."""
+        return Cell(self.text, value=self.value)
+
     def __str__(self) -> str:
         return f"{self.text} ({self.note})" if self.text and self.note else self.text or self.note
-
-    def markdown(self) -> str:
-        """As Markdown: only `link` is a link."""
-        text = words.escaped(str(self))
-        return f"[{text}]({self.link})" if self.link and text else text
 
 
 def table(lines: Iterable[Mapping[str, Cell | str]]) -> pd.DataFrame:
@@ -46,13 +45,6 @@ def table(lines: Iterable[Mapping[str, Cell | str]]) -> pd.DataFrame:
 def left(frame: pd.DataFrame) -> list[bool]:
     """Whether a column is aligned left: it holds no numbers."""
     return [all(cell.value is None for cell in frame[name]) for name in frame]
-
-
-def as_markdown(frame: pd.DataFrame) -> str:
-    """A table as Markdown; names cannot break it, nor become markup."""
-    rule = [":--" if is_left else "--:" for is_left in left(frame)]
-    body = [[cell.markdown() for cell in line] for line in frame.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [list(map(str, frame)), rule, *body]) + "\n"
 
 
 def as_text(frame: pd.DataFrame) -> str:
@@ -75,17 +67,25 @@ def _plain(value: object) -> object:
     return f"{value:.6g}" if abs(value) < 1e-3 else f"{value:.6f}".rstrip("0").rstrip(".")
 
 
+def spread(row: Row) -> str:
+    """The 95 percent interval of a row's score; of few runs their range, of one run nothing."""
+    ends = row["score_low"], row["score_high"]
+    if not row.compared and row["n"] > 1:
+        ends = min(row.scores.values()), max(row.scores.values())
+    if not row.records or (
+        row.kind == "floor" and not row["score_sd"]
+    ):  # a floor that draws nothing is always the same
+        return ""
+    return words.interval(row.metric.format, *ends)
+
+
 def score_cell(row: Row) -> Cell:
     """Mean and 95 percent interval; of few runs their range."""
     if row["score_mean"] is None:
         return Cell()
-    told = words.interval(row.metric.format, row["score_low"], row["score_high"])
-    note = f"95 %: {told}" if told else ""
-    if not row.compared and row["n"] > 1:
-        note = f"range {words.interval(row.metric.format, min(row.scores.values()), max(row.scores.values()))}"
-    if row.kind == "floor" and not row["score_sd"]:  # it draws nothing: its repetitions are one and the same
-        note = ""
-    return Cell(row.metric.format(row["score_mean"]), note, row["score_mean"])
+    told = spread(row)
+    note = f"95 %: {told}" if row.compared else f"range {told}"
+    return Cell(row.metric.format(row["score_mean"]), note * bool(told), row["score_mean"])
 
 
 def runs_cell(row: Row) -> Cell:
@@ -112,9 +112,9 @@ def time_cell(value: float | None) -> Cell:
     return Cell(words.milliseconds(value), value=value)
 
 
-def number_cell(value: float | None, form: str = ",.0f") -> Cell:
+def number_cell(value: float | None, form: str = ",.0f", note: str = "") -> Cell:
     """A number in a form."""
-    return Cell(words.number(value, form), value=value)
+    return Cell(words.number(value, form), note, value)
 
 
 def row_table(rows: Sequence[Row]) -> pd.DataFrame:
@@ -133,23 +133,27 @@ def row_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def more_table(page: Page, task: str) -> pd.DataFrame:
-    """What is folded of the rows of a task: rank, cost, and every run."""
+    """What is folded of the rows of a task: rank, cost, firing rates, and every run."""
     return table(
         {
             "method": Cell(row.title, f"`{row['method']}`"),
             "rank": row["rank_group"] or "",
-            "delay parameters": Cell(
-                words.number(row["parameters_delays"] or None), row.delays, row["parameters_delays"]
-            ),
+            "delay parameters": number_cell(row["parameters_delays"] or None, note=row.delays),
             "inference": time_cell(row["latency_infer_ms"]),
             "batch-1 inference": time_cell(row["latency_batch1_ms"]),
-            "spikes per neuron and step": number_cell(row["spikes_per_neuron_step"], ".3f"),
+            "spikes per neuron and step": number_cell(row["spikes_per_neuron_step"], ".3f", _rates(row)),
             "synaptic operations": number_cell(row["synaptic_operations"]),
             "all runs": repetitions(row),
         }
         for row in page.of(task)
         if row.records
     )
+
+
+def _rates(row: Row) -> str:
+    """Spikes per neuron and step in each layer on the test set, means over repetitions."""
+    rates = pd.DataFrame([r.activity["rates"] for r in row.records if r.activity.get("rates")]).mean()
+    return "by layer: " + ", ".join(rates.map("{:.3f}".format)) if len(rates) else ""
 
 
 def repetitions(row: Row) -> str:
@@ -160,53 +164,40 @@ def repetitions(row: Row) -> str:
 
 def verdict_table(page: Page, shown: Sequence[Difference] | None = None) -> pd.DataFrame:
     """The comparisons of the page, or some of them, the declared one first; of few repetitions the difference alone."""
-    return table(_verdict(d, page) for d in (page.differences if shown is None else shown))
-
-
-def _verdict(d: Difference, page: Page) -> dict[str, Cell | str]:
-    v, metric = d.verdict, d.method.metric
-    wide = "" if d.wide is None else words.interval(metric.format_difference, d.wide.low, d.wide.high)
-
-    def size(value: float | None) -> Cell:
-        return Cell(words.difference(metric, value).lstrip("+"), value=value)
-
-    return {
-        "comparison": Cell(d.title, d.about or ("declared" if d.primary else "exploratory")),
-        "task": page.title_of(v.task),
-        "difference": Cell(words.difference(metric, v.difference), value=v.difference),
-        "95 % interval": words.interval(metric.format_difference, v.low, v.high) * v.compared,
-        "95 % interval, also over samples": wide * v.compared,
-        "runs": number_cell(v.n),
-        "p": Cell(words.probability(v.p), value=v.p),
-        "p (Holm)": Cell(words.probability(v.p_holm), value=v.p_holm),
-        "margin": size(v.margin),
-        "verdict": v.verdict * v.compared,
-        "detectable difference": size(v.detectable),
-    }
+    lines: list[dict[str, Cell | str]] = []
+    for d in page.differences if shown is None else shown:
+        v, metric = d.verdict, d.method.metric
+        form = metric.format_difference
+        wide = "" if d.wide is None else words.interval(form, d.wide.low, d.wide.high)
+        margin, least = (Cell(words.difference(metric, x).lstrip("+"), value=x) for x in (v.margin, v.detectable))
+        lines.append(
+            {
+                "comparison": Cell(d.title, d.about or ("declared" if d.primary else "exploratory")),
+                "task": page.title_of(d.method["task"]),
+                "difference": Cell(words.difference(metric, v.difference), value=v.difference),
+                "95 % interval": words.interval(form, v.low, v.high) * v.compared,
+                "95 % interval, also over samples": wide * v.compared,
+                "runs": number_cell(v.n),
+                "p": Cell(words.probability(v.p), value=v.p),
+                "p (Holm)": Cell(words.probability(v.p_holm), value=v.p_holm),
+                "margin": margin,
+                "verdict": v.verdict * v.compared,
+                "detectable difference": least,
+            }
+        )
+    return table(lines)
 
 
 def delay_table(page: Page) -> pd.DataFrame:
     """Where training moved learned delays, layer by layer: medians in steps, means over repetitions."""
     lines: list[dict[str, Cell | str]] = []
     for row in (row for row in page.rows if row.delays == "learned"):
-        layers: dict[tuple[str, str], list[Any]] = {}
-        for layer in (layer for record in row.records for layer in record.delays or ()):
-            layers.setdefault((layer["layer"], layer["kind"]), []).append(layer)
-        for (name, kind), of in layers.items():
-            start, end, moved = (np.mean([layer[what] for layer in of], axis=0) for what in ("start", "end", "moved"))
-            number = next((int(part) + 1 for part in name.split(".") if part.isdigit()), name)
+        told = [layer for record in row.records for layer in record.delays or ()]
+        layers = pd.DataFrame(told, columns=["layer", "kind", "start", "end", "moved"])
+        for (name, kind), of in layers.groupby(["layer", "kind"], sort=False):
+            number = next((int(part) + 1 for part in str(name).split(".") if part.isdigit()), name)
             line = {"method": row.title, "task": page.title_of(row["task"]), "layer": f"{number}, {kind}"}
-            told = {what: f"{q[5]:.1f} ({q[0]:.1f} to {q[10]:.1f})" for what, q in (("start", start), ("end", end))}
-            lines.append(line | told | {"moved": Cell(f"{100 * float(moved):.0f} %", value=float(moved))})
+            ends = {what: np.mean(of[what].tolist(), axis=0) for what in ("start", "end")}
+            line |= {what: f"{q[5]:.1f} ({q[0]:.1f} to {q[10]:.1f})" for what, q in ends.items()}
+            lines.append(line | {"moved": Cell(f"{100 * of.moved.mean():.0f} %", value=of.moved.mean())})
     return table(lines)
-
-
-def rate_table(page: Page) -> pd.DataFrame:
-    """Spikes per neuron and step in each layer on the test set, means over repetitions."""
-    rates = [(row, [r.activity["rates"] for r in row.records if r.activity.get("rates")]) for row in page.rows]
-    return table(
-        {"method": row.title, "task": page.title_of(row["task"])}
-        | {f"layer {number}": number_cell(rate, ".3f") for number, rate in enumerate(np.mean(of, axis=0).tolist(), 1)}
-        for row, of in rates
-        if len({len(one) for one in of}) == 1
-    )

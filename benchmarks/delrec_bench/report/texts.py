@@ -1,10 +1,8 @@
 """The templates of pages, and the sentences that all forms of a page share (`templates/texts.j2`)."""
 
 from functools import cache
-from importlib.resources import files
 
 import jinja2
-from markupsafe import Markup
 
 from delrec_bench.report import words
 from delrec_bench.workspace import base_and_folder
@@ -20,8 +18,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    made.globals["beside"] = lambda name: Markup((files(__package__) / "templates" / name).read_text("utf-8"))
-    made.globals |= {"said": said, "difference": words.difference, "base_and_folder": base_and_folder}
+    made.globals |= {"said": said, "words": words, "base_and_folder": base_and_folder}
     made.filters |= {"md": words.escaped, "plural": words.plural, "listed": words.listed}
     return made
 

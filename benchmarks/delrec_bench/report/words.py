@@ -72,11 +72,6 @@ def listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def some(items: Sequence[str], most: int = 4) -> str:
-    """The first few, and how many more there are."""
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
-
-
-def escaped(text: str) -> str:
+def escaped(text: object) -> str:
     """Text as Markdown shows it."""
-    return text.replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
+    return str(text).replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")

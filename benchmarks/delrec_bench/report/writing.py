@@ -15,7 +15,7 @@ from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.drawing import Drawn
 from delrec_bench.report.figures import COLOURS, draw, findings
-from delrec_bench.report.texts import environment, said
+from delrec_bench.report.texts import environment
 from delrec_bench.workspace import Workspace, write_atomic
 
 SCHEMA = 5
@@ -25,8 +25,7 @@ START, END = "<!-- board:start -->", "<!-- board:end -->"
 def write_page(above: Path, page: Page) -> list[Path]:
     """Write <page>/<page>.{html,md,csv,json}, its figures and metrics.json below out/ or reports/; return the paths.
 
-    Everything is a function of the declaration and the records. Unchanged files stay untouched, and a figure that the
-    page no longer has goes.
+    Everything is a function of the declaration and the records. A figure that the page no longer has goes.
     """
     name, drawn = page.declared.page, draw(page)
     contents = {
@@ -39,8 +38,7 @@ def write_page(above: Path, page: Page) -> list[Path]:
     }
     paths = [above / name / file for file in contents]
     for path, content in zip(paths, contents.values(), strict=True):
-        if not path.exists() or path.read_text(encoding="utf-8") != content:
-            write_atomic(path, content)
+        write_atomic(path, content)
     for stale in set((above / name).glob("*.svg")) - set(paths):
         stale.unlink()
     return paths
@@ -56,11 +54,9 @@ def filled(form: str, page: Page, drawn: Sequence[Drawn] = ()) -> str:
 def to_json(page: Page) -> str:
     """<page>.json: {schema, page, question, study, profile, complete, answer, finding, verdicts, rows, ...}.
 
-    Differences of fewer than five repetitions are `too_few_runs`, and a page of such has no answer.
+    Differences of fewer than five repetitions are no verdicts, and a page of such has no answer.
     """
     declared = page.declared
-    failed = ("key", "method", "task", "repetition", "error", "command")
-    few = ("hypothesis", "task", "difference", "n")
     content = {
         "schema": SCHEMA,
         "page": declared.page,
@@ -68,18 +64,16 @@ def to_json(page: Page) -> str:
         "study": declared.study.name,
         "profile": declared.study.profile,
         "complete": page.complete,
-        "diverged": [{name: getattr(failure, name) for name in failed} for failure in declared.diverged],
         "revisions": page.revisions,
         "answer": page.outcome if all(d.verdict.compared for d in page.primary) else None,
         "finding": page.finding,
         "verdicts": [
-            asdict(d.verdict)
-            | {"over_samples": None if d.wide is None else [d.wide.low, d.wide.high], "about": d.about}
+            {"hypothesis": d.hypothesis, "task": d.method["task"]}
+            | asdict(d.verdict)
+            | {"kind": "primary" if d.primary else "exploratory", "about": d.about}
+            | {"over_samples": None if d.wide is None else [d.wide.low, d.wide.high]}
             for d in page.differences
             if d.verdict.compared
-        ],
-        "too_few_runs": [
-            {name: getattr(d.verdict, name) for name in few} for d in page.differences if not d.verdict.compared
         ],
         "rows": [
             {"kind": row.kind, "title": row.title, "point": dict(row.asked.point), "scores": row.scores, **row.values}
@@ -120,41 +114,38 @@ def publish(
     paths = [*changed_in_store, *write_page(workspace.reports, page)]
     if declared.board:
         readme, figure = workspace.root / "README.md", workspace.reports / "findings.svg"
-        if readme.is_file() and write_board_part(readme, board_of(page)):
-            paths.append(readme)
+        write_board_part(readme, board_of(page))
         if (drawn := findings(page)) is not None:
             write_atomic(figure, drawn.svg)
-            paths.append(figure)
+        paths += [readme, figure]
     return paths
 
 
 def refusal(page: Page, *, allow_mixed: bool, changed: Sequence[str]) -> str | None:
     """Why a page may not be published, with the remedy; None where it may."""
     if changed:
-        return f"the tree has uncommitted changes ({words.some(changed)}); commit them"
+        return f"the tree has uncommitted changes (such as {changed[0]}); commit them"
     if not page.rows:
         return f"it has no runs; run {page.declared.again} first"
     if page.mixed:
-        return f"data or engines are mixed in {words.some(page.mixed)}; delete the runs that do not belong"
+        return f"data or engines are mixed in {words.listed(page.mixed)}; delete the runs that do not belong"
     if (len(page.revisions) > 1 or any(name.endswith("+dirty") for name in page.revisions)) and not allow_mixed:
         what = "revisions" if len(page.revisions) > 1 else "uncommitted code, revision"
-        return f"its records come from {what} {words.some(page.revisions)}; use --allow-mixed to publish with a note"
+        return f"its records come from {what} {words.listed(page.revisions)}; use --allow-mixed to publish with a note"
     return None
 
 
 def board_part(board: Board) -> str:
     """README's rows of the board, and whose data each column is of."""
-    return f"{tables.as_markdown(board.short(README_ROWS))}\n{' '.join(said('datasets', board))}\n"
+    template = environment().get_template("readme.md.j2")
+    return template.render(board=board, methods=README_ROWS, tables=tables).rstrip() + "\n"
 
 
-def write_board_part(readme: Path, board: Board) -> bool:
-    """Put the board's part between the markers of README; return whether that changed it."""
+def write_board_part(readme: Path, board: Board) -> None:
+    """Put the board's part between the markers of README."""
     text = readme.read_text(encoding="utf-8")
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
     if not (start and end):
         raise BenchError(f"{readme} has no {START} followed by {END}; the leaderboard's rows go between them")
-    made = f"{before}{START}\n\n{board_part(board)}\n{END}{after}"
-    if made != text:
-        write_atomic(readme, made)
-    return made != text
+    write_atomic(readme, f"{before}{START}\n\n{board_part(board)}\n{END}{after}")

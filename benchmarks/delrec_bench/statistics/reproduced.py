@@ -89,8 +89,7 @@ class Reproduction:
         """A line for each row that is not equal, and one for those without a published run."""
         lines = [str(row) for row in self.rows if row.word != "equal"]
         if self.new:
-            some = "; ".join(self.new[:4]) + ("; ..." if len(self.new) > 4 else "")
-            lines.append(f"no stored run for {len(self.new)} row{'s' * (len(self.new) > 1)} ({some})")
+            lines.append(f"no stored run for {len(self.new)} of the rows, such as {self.new[0]}")
         return lines
 
     def __str__(self) -> str:
@@ -101,8 +100,6 @@ class Reproduction:
         text = f"{words['equal']} of {len(self.rows)} rows equal"
         text += "".join(f", {words[word]} {word}" for word in get_args(Word)[1:] if words[word])
         text = f"{'Not reproduced' if self.word == 'different' else 'Reproduced'}: {text}."
-        if words["different"]:
-            text += f" Different: {'; '.join(row.name for row in self.rows if row.word == 'different')}."
         if self.p is not None and self.p < LEVEL:
             text += f" Over all rows that are not equal, scores are systematically shifted (p = {self.p:.1g})."
         return text

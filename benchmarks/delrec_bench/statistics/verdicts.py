@@ -12,23 +12,20 @@ from delrec_bench.statistics.paired import Estimate, Word, decide, paired, summe
 SHOWN_ONLY = 4
 """Up to this many repetitions are shown, not compared: a half-width is 2.48 sd at n = 3."""
 
-Kind = Literal["primary", "exploratory"]
 Answer = Literal["better on all", "worse on all", "equivalent on all", "depends on the task", "inconclusive"]
 
 
 class Claim(NamedTuple):
-    """A hypothesis ("delrec-axonal against delrec-axonal-fixed") with its estimate, before it is judged.
+    """A comparison on one task, before it is judged.
 
-    `margin` is the largest difference that does not matter, in the estimate's unit; `kind` is primary if the study
-    declared it so before its runs.
+    `margin` is the largest difference that does not matter, in the estimate's unit; a claim is primary if the study
+    declared it before its runs.
     """
 
-    hypothesis: str
-    task: str
     estimate: Estimate
     more_is_better: bool
     margin: float | None = None
-    kind: Kind = "exploratory"
+    primary: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,6 @@ class Verdict:
         detectable: smallest true difference this design sees with 80 percent power; None where nothing is compared.
     """
 
-    hypothesis: str
-    task: str
     difference: float | None
     low: float | None
     high: float | None
@@ -53,7 +48,6 @@ class Verdict:
     margin: float | None
     verdict: Word
     detectable: float | None
-    kind: Kind
 
     @property
     def compared(self) -> bool:
@@ -77,17 +71,17 @@ def judge(claims: Sequence[Claim]) -> list[Verdict]:
     ways only). An exploratory one is judged by its own interval, and its kind says that nothing was corrected.
     """
     compared = [c.estimate if c.estimate.n > SHOWN_ONLY else replace(c.estimate, se=None) for c in claims]
-    primary = [i for i, c in enumerate(claims) if c.kind == "primary"]
+    primary = [i for i, c in enumerate(claims) if c.primary]
     within = [None if (m := claims[i].margin) is None else compared[i].p_equivalent(m) for i in primary]
     differs = dict(zip(primary, holm([compared[i].p for i in primary]), strict=True))
     same = dict(zip(primary, holm(within), strict=True))
     verdicts = []
-    for i, ((hypothesis, task, e, more, margin, kind), estimate) in enumerate(zip(claims, compared, strict=True)):
-        p, equal = differs.get(i), same.get(i)
-        word = decide(estimate, more_is_better=more, margin=margin, p=p, p_equivalent=equal)
-        detectable = estimate.detectable(len(primary) if kind == "primary" else 1)
-        shown = (hypothesis, task, e.difference, e.low, e.high, e.n)
-        verdicts.append(Verdict(*shown, estimate.p, p, margin, word, detectable, kind))
+    for i, (c, estimate) in enumerate(zip(claims, compared, strict=True)):
+        p, shown = differs.get(i), c.estimate
+        word = decide(estimate, more_is_better=c.more_is_better, margin=c.margin, p=p, p_equivalent=same.get(i))
+        numbers = shown.difference, shown.low, shown.high, shown.n, estimate.p, p, c.margin
+        detectable = estimate.detectable(len(primary) if c.primary else 1)
+        verdicts.append(Verdict(*numbers, word, detectable))
     return verdicts
 
 
