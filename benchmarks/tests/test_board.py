@@ -35,7 +35,7 @@ def page_with(records, new=None):
 
 
 def cells_of(page, method):
-    return next(line.cells for line in board_of(page).lines if line.method == method)
+    return next(line.cells for line in board_of(page).lines if line.asked.method == method)
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +54,14 @@ def board(page):
 
 
 def test_it_has_every_method_of_the_board_and_the_scores_of_all_tasks_first(page, board):
-    assert {line.method for line in board.lines} == {name for name, method in METHODS.items() if method.board}
+    assert {line.asked.method for line in board.lines} == {name for name, method in METHODS.items() if method.board}
     columns = [(kind, task) for kind, tasks in board.columns.items() for task in tasks]
     assert columns == [
         *((SCORE, task) for task in (STAND_IN, "ssc", "ps-mnist", "digits")),
         (SIZE, STAND_IN),
         *((PUBLISHED, task) for task in (STAND_IN, "ssc", "ps-mnist")),
     ], "no column that nothing fills, but for those of the three tasks of the field"
-    families = [line.family for line in board.lines]
+    families = [line.asked.family for line in board.lines]
     assert families == sorted(families, key=FAMILIES.index)
     awaited = expand(BOARD, None, METHODS, TASKS).requests
     assert len(page.missing) == len(awaited) - 2 * len(NAMES), "of the other profiles nothing is awaited"
@@ -116,8 +116,8 @@ def test_published_values_stand_apart_with_how_their_checkpoint_was_chosen(page)
 def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
     made = page_with(records, new={"lif": "mine"})
     board = board_of(made)
-    assert [line.method for line in board.lines if line.new] == ["lif"]
-    assert all(line.method in line.command for line in board.lines if not line.new)
+    assert [line.asked.method for line in board.lines if line.new] == ["lif"]
+    assert all(line.asked.method in line.command for line in board.lines if not line.new)
     own = [row for row in made.rows if row["method"] == "lif"]
     assert own and all(" --methods mine" in row["command"] for row in own)
     assert not any("are missing" in text for text in made.footnotes), "of the others' runs nothing is to be said"
@@ -159,6 +159,6 @@ def test_a_method_of_a_user_moves_neither_the_first_picture_nor_the_order_of_tas
 
 def test_the_figure_of_the_findings_shows_the_tasks_with_runs_and_learned_minus_fixed(page):
     drawn = findings(page)
-    assert "Learned minus fixed delays (same spread)" in drawn.svg
-    assert drawn.svg.count(", 2 runs") == drawn.svg.count(", 1 run<") == 1
-    assert "formants-20" not in drawn.svg and findings(page_with([])) is None
+    assert "Learned minus fixed delays (same spread)" in drawn
+    assert drawn.count(", 2 runs") == drawn.count(", 1 run<") == 1
+    assert "formants-20" not in drawn and findings(page_with([])) is None

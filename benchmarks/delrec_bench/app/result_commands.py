@@ -46,7 +46,7 @@ def report(
     else:
         paths = writing.write_page(workspace.root / "out", build(declared, records))
     files = [str(path) for path in paths]
-    return Answer({"page": declared.page, "files": files}, "\n".join(files))
+    return Answer({"page": declared.study.page, "files": files}, "\n".join(files))
 
 
 @command(

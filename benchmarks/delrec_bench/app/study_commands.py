@@ -151,7 +151,7 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
     return outcome, {
         "study": study.name,
         "profile": study.profile,
-        "page": declared.page,
+        "page": declared.study.page,
         "files": [str(path) for path in paths],
         "complete": page.complete,
         "answer": page.outcome,

@@ -8,11 +8,12 @@ import pandas as pd
 
 from delrec_bench.methods.method import FAMILIES
 from delrec_bench.metrics import metric_named
-from delrec_bench.report import words
+from delrec_bench.report import tables, words
 from delrec_bench.report.content import Page
+from delrec_bench.report.declared import Expected
 from delrec_bench.report.published import published_for
 from delrec_bench.report.rows import Row
-from delrec_bench.report.tables import Cell, parameters_cell, runs_cell, score_cell, spread, step_cell, table, time_cell
+from delrec_bench.report.tables import Cell, table
 from delrec_bench.workspace import base_and_folder
 
 FIELD = ("shd", "ssc", "ps-mnist")
@@ -28,9 +29,7 @@ README_ROWS = (
 class Line(NamedTuple):
     """A method of the board: the command that makes its rows again, whether it is a user's, and its cells."""
 
-    method: str
-    title: str
-    family: str
+    asked: Expected
     command: str
     new: bool
     cells: Mapping[tuple[str, str], Cell]  # by kind of column and task
@@ -66,17 +65,17 @@ class Board:
     def part(self, kind: str) -> pd.DataFrame:
         """The columns of one kind."""
         return table(
-            {"method": Cell(line.title, f"`{line.method}`")}
+            {"method": Cell(line.asked.called, f"`{line.asked.method}`")}
             | {self.head(task, kind): line.cells[kind, task] for task in self.columns[kind]}
             for line in self.lines
         )
 
     def short(self, methods: Collection[str] | None = None) -> pd.DataFrame:
         """The scores on all tasks, the number of trainable parameters and the training step, in numbers alone."""
-        lines = [line for line in self.lines if methods is None or line.method in methods]
+        lines = [line for line in self.lines if methods is None or line.asked.method in methods]
         timed = sorted(self.columns[STEP], key=lambda task: -sum(bool(line.cells[STEP, task]) for line in lines))
         return table(
-            {"method": Cell(line.title, "new, run here" * line.new)}
+            {"method": Cell(line.asked.called, "new, run here" * line.new)}
             | {self.head(task): line.cells[SCORE, task].bare for task in self.columns[SCORE]}
             | {SIZE: line.size}
             | {f"{STEP}, {self.page.title_of(t).partition(' (')[0]}": line.cells[STEP, t].bare for t in timed[:1]}
@@ -99,8 +98,7 @@ def board_of(page: Page) -> Board:
         folder = page.declared.new.get(name)
         command = f"leaderboard --methods {folder}" if folder else f"reproduce --only-methods {name} --all"
         cells = {(kind, task): cell for task in tasks for kind, cell in _cells(task, name, rows).items()}
-        title, family = asked[name].title or name, asked[name].family
-        lines.append(Line(name, title, family, f"delrec-bench {command}", folder is not None, cells))
+        lines.append(Line(asked[name], f"delrec-bench {command}", folder is not None, cells))
 
     def shown(kind: str, task: str) -> bool:
         if kind == SCORE and task in FIELD:  # also without runs: its cells give the commands that fill it
@@ -125,8 +123,8 @@ def _cells(task: str, method: str, rows: Mapping[tuple[str, str], Row]) -> dict[
     if row is None:
         hint = f"{official['command']} --data {base_and_folder(task)[1]}" if official else ""
         return cells | {SCORE: Cell(hint=hint)}
-    runs, score = runs_cell(row).text, score_cell(row)
-    note = ": ".join(filter(None, (runs and f"{runs} run" + "s" * (runs != "1"), spread(row))))
+    runs, score = tables.runs_cell(row).text, tables.score_cell(row)
+    note = ": ".join(filter(None, (runs and f"{runs} run" + "s" * (runs != "1"), tables.spread(row))))
     cells[SCORE] = Cell(score.text, note, score.value, row["command"] or "")
-    single = time_cell(row["latency_batch1_ms"])
-    return cells | {SIZE: parameters_cell(row), STEP: step_cell(row), SINGLE: single}
+    single = tables.number_cell(row["latency_batch1_ms"], words.milliseconds)
+    return cells | {SIZE: tables.parameters_cell(row), STEP: tables.step_cell(row), SINGLE: single}

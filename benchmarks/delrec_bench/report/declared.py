@@ -61,14 +61,9 @@ class Declaration:
     new: Mapping[str, str] = field(default_factory=dict)  # methods of a user on the board -> the folder they are in
 
     @property
-    def page(self) -> str:
-        """Its name: the study's, with its profile where that is not the default."""
-        return self.study.page
-
-    @property
     def board(self) -> bool:
         """Whether the page is the board, `report.board`."""
-        return self.page == BOARD
+        return self.study.page == BOARD
 
     @property
     def title(self) -> str:

@@ -73,9 +73,9 @@ def _picture(page: Page, cost: str) -> Drawn | None:
             _level(axes, best)
         points = zip(xs, ys, (row.title for row in rows), map(COLOURS.__getitem__, families), strict=True)
         drawing.label_points(axes, list(points))
-        svg = drawing.text_of(figure)
-    title = f"{page.title_of(task)}: accuracy against {label.partition(',')[0]}"
-    return Drawn(name, title, f"Points nearer the top left are better. Means over runs.{more}", svg)
+        title = f"{page.title_of(task)}: accuracy against {label.partition(',')[0]}"
+        caption = f"Points nearer the top left are better. Means over runs.{more}"
+        return Drawn(name, title, caption, drawing.text_of(figure))
 
 
 def _level(axes: Axes, row: Row) -> None:
@@ -94,9 +94,8 @@ def sweep(page: Page) -> Drawn | None:
     rows = [row for row in page.rows if row.records and along in dict(row.asked.point)]
     if len({dict(row.asked.point)[along] for row in rows}) < 2:
         return None
-    places = values[along]
-    if all(isinstance(value, int | float) for value in places):
-        places = sorted(places)
+    numbers = all(isinstance(value, int | float) for value in values[along])
+    places = sorted(values[along]) if numbers else values[along]
     frame = pd.DataFrame([_mark(row, along, places) for row in rows]).sort_values("place", kind="stable")
     palette = dict(zip(frame.group.unique(), sns.color_palette("colorblind", frame.group.nunique()), strict=True))
     tasks = list(dict.fromkeys(row["task"] for row in rows))
@@ -114,9 +113,8 @@ def sweep(page: Page) -> Drawn | None:
         axes[-1].set_xlabel(words.setting(along))
         handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center")
-        svg = drawing.text_of(figure)
-    caption = "Mean test score; bars are 95 % intervals. Solid: learned delays, dashed: fixed, dotted: none."
-    return Drawn("sweep", f"Score by {words.setting(along)}", caption, svg)
+        caption = "Mean test score; bars are 95 % intervals. Solid: learned delays, dashed: fixed, dotted: none."
+        return Drawn("sweep", f"Score by {words.setting(along)}", caption, drawing.text_of(figure))
 
 
 def _mark(row: Row, along: str, places: Sequence[Any]) -> dict[str, Any]:
@@ -246,16 +244,15 @@ def curves(page: Page) -> Drawn | None:
             axis.set(xlabel="epoch", ylabel=f"validation {metric.label}")
             axis.set_title(page.title_of(task))
             axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
-        svg = drawing.text_of(figure)
-    caption = (
-        f"Validation score after each epoch, mean over runs; the best {_FEW} rows of each task in colour. "
-        "A curve that still rises at the end suggests that longer training would help."
-    )
-    return Drawn("curves", "Learning curves", caption, svg)
+        caption = (
+            f"Validation score after each epoch, mean over runs; the best {_FEW} rows of each task in colour. "
+            "A curve that still rises at the end suggests that longer training would help."
+        )
+        return Drawn("curves", "Learning curves", caption, drawing.text_of(figure))
 
 
-def findings(board: Page) -> Drawn | None:
-    """README's figure: five methods on all tasks with runs of two of them, and learned minus fixed delays."""
+def findings(board: Page) -> str | None:
+    """README's figure, as SVG text: five methods on all tasks with runs of two of them, and what learning adds."""
     rows = [row for row in board.rows if row["method"] in _SHOWN and row.records and row.metric.classifies]
     tasks = [task for task in board.tasks if sum(row["task"] == task for row in rows) > 1]
     names = {task: board.title_of(task) for task in tasks}
@@ -278,5 +275,4 @@ def findings(board: Page) -> Drawn | None:
         above.set_title("Accuracy at equal parameters")
         above.legend(loc="upper center", bbox_to_anchor=(0.2, -0.18))
         _draw_lines(below, gains, title, "difference in points\n(right is better)")
-        svg = drawing.text_of(figure)
-    return Drawn("findings", "Effect of delays and of learning them", "Means over runs; rings are single runs.", svg)
+        return drawing.text_of(figure)

@@ -108,18 +108,18 @@ def revision(record: Record) -> str:
 
 
 def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:
-    """The rows of a page, task by task: official data first, methods from best to worst, then floors."""
+    """The rows of a page, task by task: official data first, methods from best to worst, then floors.
+
+    Where a study is not scored, and on the board, rows without runs are shown too.
+    """
     found = {r.key: r for r in records if r.kind in ("run", "floor") and r.key in declared.runs}
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in sorted(found.values(), key=lambda r: (r.task, r.method, r.repetition, r.key)):
         groups.setdefault((record.task, declared.runs[record.key].method), []).append(record)
     latency = comparable([r for r in records if r.kind == "latency"])
     rows = [_row(declared, task, declared.runs[of[0].key], of, latency) for (task, _), of in groups.items()]
-    if not declared.study.scored:  # rows are shown also without runs
-        empty = {(e.task, e.method): e for e in declared.runs.values()}
-        rows += [
-            _row(declared, task, e, [], latency) for (task, name), e in empty.items() if (task, name) not in groups
-        ]
+    empty = {(e.task, e.method): e for e in declared.runs.values() if not declared.study.scored}
+    rows += [_row(declared, task, empty[task, name], [], latency) for task, name in empty.keys() - groups.keys()]
     kinds = {row["task"]: row["data"] for row in rows if row["data"]}
 
     def order(row: Row) -> tuple[Any, ...]:
@@ -143,7 +143,10 @@ def comparable(records: Iterable[Record]) -> list[Record]:
 
 
 def _row(declared: Declaration, task: str, asked: Expected, group: list[Record], latency: list[Record]) -> Row:
-    measured = _latency_of(task, asked, group, latency)
+    # the latency of the very network of the runs, or of the budget that is asked for
+    which, of = ("network", group[0].configuration.get("network")) if group else ("budget", asked.budget)
+    alike = [r for r in latency if (r.task, r.method, r.configuration.get(which)) == (task, asked.base, of)]
+    measured = alike[-1] if alike else None
     of = group or ([measured] if measured else [])
     lost = sorted(
         f.repetition for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, asked.method)
@@ -200,13 +203,6 @@ def _scores(group: Sequence[Record]) -> dict[str, float | None]:
         told = [value for one in counted if (value := one[name]) is not None]
         values[name] = sum(told) / len(told) if told else None
     return values
-
-
-def _latency_of(task: str, asked: Expected, group: Sequence[Record], latency: Sequence[Record]) -> Record | None:
-    """The latency of this method on this task: of the very network of the runs, or of the budget that is asked for."""
-    which, of = ("network", group[0].configuration.get("network")) if group else ("budget", asked.budget)
-    found = [r for r in latency if (r.task, r.method, r.configuration.get(which)) == (task, asked.base, of)]
-    return found[-1] if found else None
 
 
 def one_command(commands: Iterable[str]) -> str | None:

@@ -1,6 +1,6 @@
 """A page's tables: its csv, and the cells that people read in Markdown, HTML and the terminal alike."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,18 +103,13 @@ def parameters_cell(row: Row) -> Cell:
 
 def step_cell(row: Row) -> Cell:
     """A training step relative to the LIF network's, and its milliseconds."""
-    ratio, time = row["latency_train_ratio"], time_cell(row["latency_train_ms"])
+    ratio, time = row["latency_train_ratio"], number_cell(row["latency_train_ms"], words.milliseconds)
     return time if ratio is None else Cell(f"{ratio:.1f}×", time.text, ratio)
 
 
-def time_cell(value: float | None) -> Cell:
-    """A time in milliseconds."""
-    return Cell(words.milliseconds(value), value=value)
-
-
-def number_cell(value: float | None, form: str = ",.0f", note: str = "") -> Cell:
-    """A number in a form."""
-    return Cell(words.number(value, form), note, value)
+def number_cell(value: float | None, form: Callable[[float | None], str] = words.number, note: str = "") -> Cell:
+    """A number in a form of `words`."""
+    return Cell(form(value), note, value)
 
 
 def row_table(rows: Sequence[Row]) -> pd.DataFrame:
@@ -139,9 +134,9 @@ def more_table(page: Page, task: str) -> pd.DataFrame:
             "method": Cell(row.title, f"`{row['method']}`"),
             "rank": row["rank_group"] or "",
             "delay parameters": number_cell(row["parameters_delays"] or None, note=row.delays),
-            "inference": time_cell(row["latency_infer_ms"]),
-            "batch-1 inference": time_cell(row["latency_batch1_ms"]),
-            "spikes per neuron and step": number_cell(row["spikes_per_neuron_step"], ".3f", _rates(row)),
+            "inference": number_cell(row["latency_infer_ms"], words.milliseconds),
+            "batch-1 inference": number_cell(row["latency_batch1_ms"], words.milliseconds),
+            "spikes per neuron and step": rates_cell(row),
             "synaptic operations": number_cell(row["synaptic_operations"]),
             "all runs": repetitions(row),
         }
@@ -150,10 +145,11 @@ def more_table(page: Page, task: str) -> pd.DataFrame:
     )
 
 
-def _rates(row: Row) -> str:
-    """Spikes per neuron and step in each layer on the test set, means over repetitions."""
+def rates_cell(row: Row) -> Cell:
+    """Spikes per neuron and step on the test set, in all and in each layer, means over repetitions."""
     rates = pd.DataFrame([r.activity["rates"] for r in row.records if r.activity.get("rates")]).mean()
-    return "by layer: " + ", ".join(rates.map("{:.3f}".format)) if len(rates) else ""
+    note = "by layer: " + ", ".join(rates.map("{:.3f}".format)) if len(rates) else ""
+    return Cell(words.number(row["spikes_per_neuron_step"], 3), note, row["spikes_per_neuron_step"])
 
 
 def repetitions(row: Row) -> str:
@@ -178,8 +174,8 @@ def verdict_table(page: Page, shown: Sequence[Difference] | None = None) -> pd.D
                 "95 % interval": words.interval(form, v.low, v.high) * v.compared,
                 "95 % interval, also over samples": wide * v.compared,
                 "runs": number_cell(v.n),
-                "p": Cell(words.probability(v.p), value=v.p),
-                "p (Holm)": Cell(words.probability(v.p_holm), value=v.p_holm),
+                "p": number_cell(v.p, words.probability),
+                "p (Holm)": number_cell(v.p_holm, words.probability),
                 "margin": margin,
                 "verdict": v.verdict * v.compared,
                 "detectable difference": least,

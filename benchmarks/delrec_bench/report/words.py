@@ -24,9 +24,9 @@ def difference(metric: Metric, value: float | None) -> str:
     return "" if value is None else f"{metric.format_difference(value)} {unit}".strip()
 
 
-def number(value: float | None, form: str = ",.0f") -> str:
-    """A number in a form, usually a count with thousands separated; empty when missing."""
-    return "" if value is None else format(value, form)
+def number(value: float | None, digits: int = 0) -> str:
+    """A number with so many decimals, thousands separated; empty when missing."""
+    return "" if value is None else f"{value:,.{digits}f}"
 
 
 def milliseconds(value: float | None) -> str:
@@ -39,7 +39,7 @@ def milliseconds(value: float | None) -> str:
 
 def probability(value: float | None) -> str:
     """A p value; empty when missing."""
-    return "<0.001" if value is not None and value < 0.001 else number(value, ".3f")
+    return "<0.001" if value is not None and value < 0.001 else number(value, 3)
 
 
 def setting(name: str) -> str:

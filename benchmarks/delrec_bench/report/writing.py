@@ -18,7 +18,7 @@ from delrec_bench.report.figures import COLOURS, draw, findings
 from delrec_bench.report.texts import environment
 from delrec_bench.workspace import Workspace, write_atomic
 
-SCHEMA = 5
+SCHEMA = 6
 START, END = "<!-- board:start -->", "<!-- board:end -->"
 
 
@@ -27,7 +27,7 @@ def write_page(above: Path, page: Page) -> list[Path]:
 
     Everything is a function of the declaration and the records. A figure that the page no longer has goes.
     """
-    name, drawn = page.declared.page, draw(page)
+    name, drawn = page.declared.study.page, draw(page)
     contents = {
         f"{name}.html": filled("html", page, drawn),
         f"{name}.md": filled("md", page, drawn),
@@ -59,7 +59,7 @@ def to_json(page: Page) -> str:
     declared = page.declared
     content = {
         "schema": SCHEMA,
-        "page": declared.page,
+        "page": declared.study.page,
         "question": declared.title,
         "study": declared.study.name,
         "profile": declared.study.profile,
@@ -108,7 +108,7 @@ def publish(
         raise BenchError(f"'{workspace.root}' is not a git repository; publish from a clone")
     page = build(declared, records)
     if why := refusal(page, allow_mixed=allow_mixed, changed=changes(workspace.root)):
-        raise BenchError(f"report '{declared.page}' cannot be published: {why}")
+        raise BenchError(f"report '{declared.study.page}' cannot be published: {why}")
     changed_in_store = publish_runs(workspace.reports, page.records, declared.diverged)
     page = build(declared, read_store(workspace.reports)[0])
     paths = [*changed_in_store, *write_page(workspace.reports, page)]
@@ -116,7 +116,7 @@ def publish(
         readme, figure = workspace.root / "README.md", workspace.reports / "findings.svg"
         write_board_part(readme, board_of(page))
         if (drawn := findings(page)) is not None:
-            write_atomic(figure, drawn.svg)
+            write_atomic(figure, drawn)
         paths += [readme, figure]
     return paths
 

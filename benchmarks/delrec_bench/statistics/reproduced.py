@@ -229,14 +229,12 @@ def _two_sided(z: float) -> float:
 
 def first_difference(a: Record, b: Record) -> str:
     """Where two makings of a run part first, in the order of the run."""
-    one, two = computed(a), computed(b)
+    one, two = (computed(r) | {"predictions": r.predictions and r.predictions.array.tolist()} for r in (a, b))
     for part in dict.fromkeys(("parameters", "history", "predictions", *COMPUTED)):
         x, y = one.get(part), two.get(part)
         if part == "history" and x and y:  # a published record keeps less of each epoch
             shared = set(x[0]) & set(y[0])
             x, y = ([{k: v for k, v in entry.items() if k in shared} for entry in of] for of in (x, y))
-        if part == "predictions":
-            x, y = (r.predictions and r.predictions.array.tolist() for r in (a, b))
         if part == "delays" and (a.published or b.published):
             continue
         for name, (old, new) in unequal(x, y, part).items():
