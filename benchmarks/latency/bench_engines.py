@@ -16,6 +16,7 @@ from delrec import RecurrentDelays
 from delrec.neurons import LIF
 from delrec_bench.latency.firing import spike_rates
 from delrec_bench.latency.timing import Work, quartiles
+from delrec_bench.training import engines_of
 from torch import Tensor, nn
 
 from benchmarks.latency.contenders import CONTENDERS, SHAPES, Contender, floor, on
@@ -79,7 +80,7 @@ def test_network(
     try:
         own = built(shape, contender, device)
         if whose[0] == "ours":
-            note = f"{own.network.engines()}, {spikes_of(own)}"
+            note = f"{engines_of(own.network)}, {spikes_of(own)}"
         if (contender, mode) == (PUBLISHED, "train"):
             over = quartiles([own.saved_bytes() / built(shape, OURS, device).saved_bytes()])
             rows.append(Row("engines", shape, "bytes saved", contender, None, {OURS: over}))

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from delrec import count_parameters
+from delrec.training import grouped
 from delrec_bench.config import Request, Resolved, resolve
 from delrec_bench.config.resolving import counted, solve_width
 from delrec_bench.methods.method import find_methods
@@ -91,13 +93,13 @@ def test_it_says_what_it_is(name):
 def test_it_builds_counts_and_runs_forward_and_backward(method, task, workspace):
     ready = prepared(method, task, workspace)
     model = build(ready)
-    counts = model.count()
+    counts = count_parameters(model)
     parameters = list(model.parameters())
-    assert counts.total == sum(p.numel() for p in parameters)
-    assert counts.trainable == sum(p.numel() for p in parameters if p.requires_grad)
-    assert counts.weights + counts.delays + counts.neuron == counts.total
-    grouped = [p for group in model.grouped(trainable=True).values() for p in group]
-    assert {id(p) for p in grouped} == {id(p) for p in parameters if p.requires_grad}
+    assert counts["total"] == sum(p.numel() for p in parameters)
+    assert counts["trainable"] == sum(p.numel() for p in parameters if p.requires_grad)
+    assert counts["weights"] + counts["delays"] + counts["neuron"] == counts["total"]
+    trained = [p for group in grouped(model, trainable=True).values() for p in group]
+    assert {id(p) for p in trained} == {id(p) for p in parameters if p.requires_grad}
     inputs, targets = first_batch(ready)
     model.train()
     model.begin_epoch(0, 10)
@@ -106,9 +108,9 @@ def test_it_builds_counts_and_runs_forward_and_backward(method, task, workspace)
     loss = model.loss(scores, targets) + model.penalty()
     loss.backward()
     assert torch.isfinite(loss)
-    gradients = [p.grad for p in grouped if p.grad is not None]
+    gradients = [p.grad for p in trained if p.grad is not None]
     # DelGrad's are those of spikes, of which six neurons may have none: the loss then reaches no parameter at all.
-    assert len(gradients) == len(grouped) or (method.startswith("delgrad") and not gradients), "reaches them all"
+    assert len(gradients) == len(trained) or (method.startswith("delgrad") and not gradients), "reaches them all"
     assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from delrec.engines.threads import flushes_denormals
+from delrec.training import grouped
 from delrec_bench.config import TrainingConfig
 from delrec_bench.data.samples import DenseSamples
 from delrec_bench.errors import DivergedError
@@ -75,7 +76,7 @@ def test_delays_have_their_own_optimiser_and_neither_they_nor_norms_decay():
     assert decays == [0.1, 0.0]
     (delays,) = optimisation.optimisers["delays"].param_groups
     assert delays["weight_decay"] == 0.0
-    assert [id(p) for p in delays["params"]] == [id(p) for p in model.grouped(trainable=True)["delays"]]
+    assert [id(p) for p in delays["params"]] == [id(p) for p in grouped(model, trainable=True)["delays"]]
     for _ in range(12):
         assert optimisation.rates()["lr_delays"] > 1e-4
         optimisation.end_update()

@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 import torch
+from delrec import count_parameters
 from delrec.engines import engine_for
 
 from delrec_bench.arithmetic import Arithmetic, why_not_portable
@@ -150,9 +151,9 @@ def _counted(method: Method, network: str, inputs: int, classes: int) -> int:
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.device("meta"):
-                return int(method.network(settings, inputs, classes).count().trainable)
+                return count_parameters(method.network(settings, inputs, classes))["trainable"]
         except (RuntimeError, RunError):  # it asks for values, which a tensor without memory has not
-            return int(method.network(settings, inputs, classes).count().trainable)
+            return count_parameters(method.network(settings, inputs, classes))["trainable"]
 
 
 def solve_width(method: Method, settings: Mapping[str, Any], inputs: int, classes: int, budget: int) -> list[int]:

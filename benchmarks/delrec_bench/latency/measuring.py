@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from delrec import count_parameters
+
 from delrec_bench.arithmetic import POOLS, environment
 from delrec_bench.config import Request
 from delrec_bench.environment import machine
@@ -21,7 +23,7 @@ from delrec_bench.latency.timing import Times, quartiles
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import RESULTS_VERSION, Record, latency_key, read_folder
 from delrec_bench.runs.executors import Planned
-from delrec_bench.runs.recording import counts_of, make_record
+from delrec_bench.runs.recording import make_record
 from delrec_bench.tasks.task import TaskTable
 from delrec_bench.workspace import Workspace
 
@@ -167,6 +169,6 @@ def record_of(subject: Subject, times: Mapping[str, Times], threads: int, comman
         result=result,
         measured={},
         engine=engines.get("train", next(iter(engines.values()))),
-        parameters=counts_of(subject.model),
+        parameters=count_parameters(subject.model),
         command=command,
     )

@@ -31,7 +31,7 @@ from delrec_bench.methods.method import MethodTable
 from delrec_bench.networks import Network
 from delrec_bench.runs.executors import Planned
 from delrec_bench.tasks.task import TaskTable
-from delrec_bench.training import Optimisation, build, exact
+from delrec_bench.training import Optimisation, build, engines_of, exact
 from delrec_bench.workspace import Workspace
 
 BASELINE = "lif"
@@ -75,7 +75,7 @@ class Subject:
         """What ran in `mode`, after it has."""
         if mode == "batch1" and self.by_events is not None:
             return "events"
-        name: str = (self.model if mode == "train" else self.deployed).engines()
+        name: str = engines_of(self.model if mode == "train" else self.deployed)
         return name
 
     @flush_denormals()

@@ -57,9 +57,3 @@ def scored(resolved: Resolved, predictions: np.ndarray, selection: str, fitted: 
             "selection": selection if validated or selection == "best-test" else "none",
         }
     return {"result": result, "predictions": predictions, "targets": targets, "groups": data.test.speakers}
-
-
-def counts_of(model: Any) -> dict[str, int]:
-    """Return a network's parameters by kind."""
-    counts = model.count()
-    return {**vars(counts), "total": counts.total}

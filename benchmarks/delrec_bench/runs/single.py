@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from delrec import count_parameters
 
 from delrec_bench.arithmetic import prepare
 from delrec_bench.config import Resolved
@@ -21,7 +22,7 @@ from delrec_bench.environment import need_device, peak_bytes, reset_peak
 from delrec_bench.errors import BenchError, DivergedError, RunError, no_room
 from delrec_bench.records import Record, finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder
-from delrec_bench.runs.recording import counts_of, make_record, scored
+from delrec_bench.runs.recording import make_record, scored
 from delrec_bench.runs.trained import load_weights
 from delrec_bench.training import (
     CheckpointError,
@@ -29,6 +30,7 @@ from delrec_bench.training import (
     HeldOut,
     Progress,
     build,
+    engines_of,
     exact,
     fit,
     score_test,
@@ -176,8 +178,8 @@ def _trained(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | 
         **of_test,
         history=fitted.history,
         fingerprint=fitted.fingerprint or None,
-        parameters=counts_of(model),
-        engine=model.engines(),  # known once it has run: a training that was resumed at its end has not
+        parameters=count_parameters(model),
+        engine=engines_of(model),  # known once it has run: a training that was resumed at its end has not
         measured={"epoch_seconds": fitted.epoch_seconds, **checkpoints.spent()},
     )
     if test is None:
@@ -212,9 +214,9 @@ def _derived(resolved: Resolved, runs: Path) -> Record:
     return make_record(
         resolved,
         **scored(resolved, scores.predictions.numpy(), trained.result["selection"]),
-        parameters=counts_of(model),
+        parameters=count_parameters(model),
         activity=scores.activity,
-        engine=model.engines(),
+        engine=engines_of(model),
         measured={
             "wall_seconds": time.perf_counter() - start,
             "cpu_seconds": time.process_time() - cpu,

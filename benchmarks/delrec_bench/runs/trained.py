@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from delrec import Trainable
+from delrec import Trainable, count_parameters
 from torch import Tensor, nn
 
 from delrec_bench.config import Seeds
@@ -14,9 +14,8 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
-from delrec_bench.runs.recording import counts_of
 from delrec_bench.tasks.task import Task
-from delrec_bench.training import HeldOut, score_test
+from delrec_bench.training import HeldOut, engines_of, score_test
 from delrec_bench.training.tensor_files import load_checkpoint
 from delrec_bench.workspace import Workspace
 
@@ -122,13 +121,13 @@ def evaluate_network(
         "score": scored.score,
         "correct": round(scored.score * total) if metric_named(data.metric).classifies else None,
         "total": total,
-        **{f"parameters_{name}": count for name, count in counts_of(model).items()},
+        **{f"parameters_{name}": count for name, count in count_parameters(model).items()},
         "kind": "run",
         "step_ms": data.step_ms or None,
         "steps": data.steps,
         "representation": data.representation,
         "dtype": dtype,
-        "engine": model.engines(),
+        "engine": engines_of(model),
         "device": first.device.type,
         "data_digest": data.digest,
     }

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from delrec import NotFiniteError, RecurrentDelays, check_finite, flush_denormals
-from torch import Tensor
+from delrec import NotFiniteError, RecurrentDelays, SpikingLayer, check_finite, flush_denormals
+from torch import Tensor, nn
 
 from delrec_bench.config import Resolved, Seeds, TrainingConfig
 from delrec_bench.errors import DivergedError
@@ -26,6 +26,12 @@ from delrec_bench.training.resuming import CheckpointError, Keeper, capture, res
 from delrec_bench.training.scoring import HeldOut, batches, evaluate, predict, scores_of
 
 Progress = Callable[[dict[str, Any]], None]
+
+
+def engines_of(model: nn.Module) -> str:
+    """Return the engines that ran in the last forward, joined by '+'; 'torch' if none did."""
+    used = {m.engine_used for m in model.modules() if isinstance(m, SpikingLayer) and m.engine_used}
+    return "+".join(sorted(used)) or "torch"
 
 
 def build(resolved: Resolved) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from delrec.training import grouped
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -20,7 +21,7 @@ class Optimisation:
     """
 
     def __init__(self, model: Any, config: TrainingConfig, metric: str, updates: int) -> None:
-        groups: dict[str, list[nn.Parameter]] = model.grouped(trainable=True)
+        groups: dict[str, list[nn.Parameter]] = grouped(model, trainable=True)
         self.config, self.updates = config, updates
         self.parameters = [p for group in groups.values() for p in group]
         self.mode: Any = "max" if metric_named(metric).more_is_better else "min"

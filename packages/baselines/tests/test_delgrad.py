@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from delrec import count_parameters
+from delrec.training import grouped
 from delrec_baselines.delgrad import (
     DelGradConfig,
     DelGradLayer,
@@ -102,8 +104,8 @@ def test_events_keep_counts_and_silence() -> None:
     [(30, "none", 210, 0), (30, "axonal", 210, 34), (30, "synaptic", 210, 210), (5, "synaptic", 35, 35)],
 )
 def test_published_parameter_counts(hidden: int, kind: str, weights: int, delays: int) -> None:
-    counts = DelGradNetwork(DelGradConfig(4, 3, hidden=(hidden,), delays=kind)).count()
-    assert (counts.weights, counts.delays, counts.neuron, counts.frozen) == (weights, delays, 0, 0)
+    counts = count_parameters(DelGradNetwork(DelGradConfig(4, 3, hidden=(hidden,), delays=kind)))
+    assert [counts[kind] for kind in ("weights", "delays", "neuron", "frozen")] == [weights, delays, 0, 0]
 
 
 def test_loss_is_shift_invariant_and_drops_samples_with_a_missing_spike() -> None:
@@ -209,8 +211,8 @@ def test_scores_are_finite_and_prefer_the_first_spike() -> None:
 
 def test_trainable_interface() -> None:
     network = DelGradNetwork(DelGradConfig(4, 3, delays="axonal", learn_delays=False))
-    assert network.grouped(trainable=True)["delays"] == []
-    assert network.count().frozen == 34
+    assert grouped(network, trainable=True)["delays"] == []
+    assert count_parameters(network)["frozen"] == 34
     assert {name: tuple(delay.shape) for name, delay in network.delays().items()} == {
         "layers.0": (4,),
         "layers.1": (30,),

@@ -27,7 +27,8 @@ from delrec.engines.ops import Inputs
 from torch import Tensor
 
 TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.int32: "i32"}
-FORMS = ("no recurrence", "axonal", "synaptic")
+FORMS = ("no recurrence", "axonal", "axonal, TF32", "axonal, bfloat16", "synaptic")
+PRODUCTS = {"axonal, TF32": "high", "axonal, bfloat16": "medium"}
 SIZES = (64, 256, 512, 1024)
 _WARP, _KIB = 32, 1024
 
@@ -106,6 +107,7 @@ def compilations(size: int) -> Iterator[Compilation]:
     scan.processors_of = lambda _: 132
     real = torch.float32
     for form, batch, delay in itertools.product(FORMS, (256, 2048), (6, 300)):
+        torch.set_float32_matmul_precision(PRODUCTS.get(form, "highest"))
         inputs = _inputs(form, size, batch, real, delay)
         neuron = LIF().attach(size)
         settings = neuron.handle, delay, False, True, True

@@ -35,9 +35,9 @@ def agrees(arguments, tolerance=1e-9):
     assert_equal(arguments, tolerance, "triton")
 
 
-def of_rows(rows, size, batch):
+def of_rows(rows, size, batch, dtype):
     """Tiles of few rows, as on a GPU, or of 16."""
-    return Tiles(-(-batch // rows), rows, 16, 8, tiles_for(size, batch).options)
+    return Tiles(-(-batch // rows), rows, 16, 8, "ieee", tiles_for(size, batch, F64).options)
 
 
 @FEW
@@ -127,8 +127,8 @@ def test_running_sums_neither_drift_nor_lose_what_is_read_off_them(form, steps, 
 @pytest.mark.parametrize("delay", [float("nan"), -1e30])
 def test_a_delay_that_is_no_number_or_none_of_this_world_reads_nothing(delay, sigma, monkeypatch):
     """One row a program and float64, where a place before the first would be read as such."""
-    options = tiles_for(2, 1).options
-    monkeypatch.setattr(passes, "connection_tiles", lambda *_: Tiles(1, 1, 16, 1, options))
+    options = tiles_for(2, 1, F64).options
+    monkeypatch.setattr(passes, "connection_tiles", lambda *_: Tiles(1, 1, 16, 1, "ieee", options))
     arguments = made("soft", "synaptic", 5, 1, 2, sigma, reach=3.0)
     with torch.no_grad():
         arguments["delay"][0, 1] = delay
@@ -169,9 +169,18 @@ def test_rows_of_a_program_leave_no_multiprocessor_with_two(monkeypatch):
         assert all(212 % c.deep == 0 and 32 * c.options["num_warps"] == c.cols for c in chosen)
 
 
+def test_products_follow_torchs_matmul_precision(monkeypatch):
+    monkeypatch.setattr(tiles, "INTERPRETED", False)
+    for said, precision, rows in (("highest", "ieee", 4), ("high", "tf32", 16), ("medium", "bf16", 16)):
+        monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda said=said: said)
+        assert tiles_for(256, 256, torch.float32)[1::3] == (rows, precision)
+        assert tiles_for(256, 256, F64)[1::3] == (4, "ieee")
+
+
 TILES = {
-    "rows apart, tiles of columns, few terms at a time": (1, 16, 2),
-    "two rows, more columns than neurons": (2, 32, 8),
+    "rows apart, tiles of columns, few terms at a time": (1, 16, 2, "ieee"),
+    "two rows, more columns than neurons": (2, 32, 8, "ieee"),
+    "tensor cores, tiles of columns and of terms": (16, 16, 16, "tf32"),
 }
 
 
@@ -179,11 +188,11 @@ TILES = {
 @pytest.mark.parametrize("tile", TILES)
 def test_every_tile_gives_the_same(tile, form, sigma, monkeypatch):
     """Tiles that a card would get, on sizes that do not fill them; few senders that are heard of, and nearly all."""
-    rows, cols, deep = TILES[tile]
+    rows, cols, deep, precision = TILES[tile]
 
     def chosen(size, batch, *_):
         terms = math.gcd(deep, size) if form == "synaptic" else deep
-        return Tiles(-(-batch // rows), rows, cols, terms, tiles_for(size, batch).options)
+        return Tiles(-(-batch // rows), rows, cols, terms, precision, tiles_for(size, batch, F64).options)
 
     monkeypatch.setattr(passes, "connection_tiles" if form == "synaptic" else "tiles_for", chosen)
     steps, size = (6, 18) if form == "synaptic" else (9, 17)

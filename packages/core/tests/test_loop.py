@@ -12,6 +12,7 @@ from delrec import (
     SigmaSchedule,
     SpikingLayer,
     Trainable,
+    count_parameters,
     deployed,
     parameter_groups,
 )
@@ -129,6 +130,6 @@ def test_delays_of_a_modules_own_and_spreads_are_counted_apart():
             self.delay = nn.Parameter(torch.zeros(5))
             self.fixed = RecurrentDelays(4, neuron=LIF(), learn=False, learn_spread=True)
 
-    counts = Delayed().count()
-    assert (counts.weights, counts.delays, counts.neuron) == (3 * 4 + 4 + 16, 5 + 4 + 4, 0)
-    assert (counts.spreads, counts.learned_delays, counts.frozen) == (4, 5, 4)
+    counts = count_parameters(Delayed())
+    assert [counts[kind] for kind in ("weights", "delays", "neuron")] == [3 * 4 + 4 + 16, 5 + 4 + 4, 0]
+    assert [counts[kind] for kind in ("spreads", "learned_delays", "frozen")] == [4, 5, 4]

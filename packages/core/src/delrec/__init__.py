@@ -18,7 +18,7 @@ from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 from delrec.stateful import Stateful
 from delrec.surrogates import ATan, Boxcar, FastSigmoid, MultiGaussian, Slayer, Surrogate, Triangle, make_surrogate
-from delrec.training import Counts, SigmaSchedule, Trainable, parameter_groups
+from delrec.training import SigmaSchedule, Trainable, count_parameters, parameter_groups
 
 if TYPE_CHECKING:
     from delrec.engines.events.network import EventNetwork
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "LIF", "ATan", "BatchNorm", "Boxcar", "Counts", "DelayInit", "EngineError", "EventNetwork", "FastSigmoid",
+    "LIF", "ATan", "BatchNorm", "Boxcar", "DelayInit", "EngineError", "EventNetwork", "FastSigmoid",
     "FeedforwardDelays", "MultiGaussian", "Neuron", "NotFiniteError", "RecurrentDelays", "SigmaSchedule", "Slayer",
     "SpikeLinear", "SpikingLayer", "State", "Stateful", "Surrogate", "Trainable", "Triangle", "__version__",
-    "check_finite", "deployed", "flush_denormals", "make_surrogate", "parameter_groups",
+    "check_finite", "count_parameters", "deployed", "flush_denormals", "make_surrogate", "parameter_groups",
 ]  # fmt: skip
 
 

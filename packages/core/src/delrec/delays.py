@@ -61,8 +61,6 @@ def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) ->
 
 def kernel_length(delay: Tensor, width: Tensor) -> int:
     """Return L, the number of taps 0 .. L-1 that cover every triangle: ceil(1 + max d + max s) + 1."""
-    if delay.numel() == 0:
-        return 2
     return math.ceil(1 + float(delay.detach().max()) + float(width.detach().max())) + 1
 
 

@@ -1,7 +1,6 @@
 """Training: parameter groups, the sigma schedule, and the base class of networks for a training loop."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from delrec.feedforward import FeedforwardDelays
 from delrec.layer import Layer, deployed
 from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
-from delrec.spiking import SpikingLayer
 
 GROUPS = ("weights", "norm", "delays", "neuron")
 DELAYS = ("delay", "delays", "spread")
@@ -63,7 +61,7 @@ def parameter_groups(
     rates = {"delays": delay_lr, "neuron": neuron_lr}
     groups = []
     for name, parameters in grouped(module, trainable=True).items():
-        rate = rates.get(name) if rates.get(name) is not None else lr
+        rate = lr if rates.get(name) is None else rates[name]
         decay = weight_decay if name == "weights" else 0.0
         group: dict[str, Any] = {"params": parameters, "weight_decay": decay, "name": name}
         if parameters:
@@ -115,26 +113,26 @@ class SigmaSchedule:
         vars(self).update(state)
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Numbers of parameters by kind, and by whether they are trained.
+def count_parameters(module: nn.Module) -> dict[str, int]:
+    """Return the numbers of parameters of any `nn.Module` by kind, and by whether they are trained.
 
-    weights include biases and normalisation, delays include spreads. total = weights + delays + neuron = trainable +
-    frozen. Of the delays, `spreads` are spreads, and `learned_delays` are trained delays without spreads.
+    weights include biases and normalisation, delays include spreads; weights + delays + neuron = trainable + frozen =
+    total. Of the delays, `spreads` are spreads, and `learned_delays` are trained delays without spreads.
     """
-
-    weights: int
-    delays: int
-    neuron: int
-    trainable: int
-    frozen: int
-    spreads: int = 0
-    learned_delays: int = 0
-
-    @property
-    def total(self) -> int:
-        """Every parameter, trainable or frozen."""
-        return self.trainable + self.frozen
+    groups = grouped(module)
+    sizes = {name: sum(p.numel() for p in group) for name, group in groups.items()}
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    spreads = {id(p) for name, p in module.named_parameters() if name.rpartition(".")[2] == "spread"}
+    return {
+        "weights": sizes["weights"] + sizes["norm"],
+        "delays": sizes["delays"],
+        "neuron": sizes["neuron"],
+        "trainable": trainable,
+        "frozen": sum(sizes.values()) - trainable,
+        "spreads": sum(p.numel() for p in groups["delays"] if id(p) in spreads),
+        "learned_delays": sum(p.numel() for p in groups["delays"] if id(p) not in spreads and p.requires_grad),
+        "total": sum(sizes.values()),
+    }
 
 
 class Trainable(nn.Module):
@@ -184,33 +182,7 @@ class Trainable(nn.Module):
         """Return a context in which the network is as deployed; see `delrec.deployed`."""
         return deployed(self)
 
-    def grouped(self, trainable: bool = False) -> dict[str, list[nn.Parameter]]:
-        """Return the parameters by kind; see `grouped`."""
-        return grouped(self, trainable)
-
-    def count(self) -> Counts:
-        """Count the parameters by kind, and by whether they are trained."""
-        groups = self.grouped()
-        sizes = {name: sum(p.numel() for p in group) for name, group in groups.items()}
-        every = [p for group in groups.values() for p in group]
-        trainable = sum(p.numel() for p in every if p.requires_grad)
-        spreads = {id(p) for name, p in self.named_parameters() if name.rpartition(".")[2] == "spread"}
-        return Counts(
-            weights=sizes["weights"] + sizes["norm"],
-            delays=sizes["delays"],
-            neuron=sizes["neuron"],
-            trainable=trainable,
-            frozen=sum(sizes.values()) - trainable,
-            spreads=sum(p.numel() for p in groups["delays"] if id(p) in spreads),
-            learned_delays=sum(p.numel() for p in groups["delays"] if id(p) not in spreads and p.requires_grad),
-        )
-
     def delays(self) -> dict[str, Tensor]:
         """Return the delays in use, in steps, by layer name."""
         layers = ((n, m) for n, m in self.named_modules() if isinstance(m, FeedforwardDelays | RecurrentDelays))
         return {name: layer.delays().clone() for name, layer in layers if layer.delay_kind != "none"}
-
-    def engines(self) -> str:
-        """Return the engines that ran in the last forward, joined by '+'; 'torch' if none did."""
-        used = {m.engine_used for m in self.modules() if isinstance(m, SpikingLayer) and m.engine_used}
-        return "+".join(sorted(used)) or "torch"

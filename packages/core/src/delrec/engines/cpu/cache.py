@@ -32,11 +32,8 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 _INSIDE: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 allocating: Callable[[Any], Any] = numba.njit(**_INSIDE | {"_nrt": True})
 # without arrays of their own, and so without reference counts, which took a third of a scan's time
-_BARE: dict[str, Any] = {**_INSIDE, "_nrt": False}
-compiled: Callable[[Any], Any] = numba.njit(**_BARE)
-inlined: Callable[[Any], Any] = numba.njit(**_BARE, forceinline=True)  # a call costs as much as the body
-
-_NO_KERNELS = ("__init__.py", "codegen.py", "recurrence.py", "scan.py")  # the generated text has its own hash
+compiled: Callable[[Any], Any] = numba.njit(**_INSIDE | {"_nrt": False})
+inlined: Callable[[Any], Any] = numba.njit(**_INSIDE | {"_nrt": False, "forceinline": True})  # a call costs as much
 
 
 def entry(function: Any) -> Any:
@@ -48,11 +45,10 @@ def entry(function: Any) -> Any:
 
 @functools.cache
 def sources() -> str:
-    """Return a hash of all kernels' sources and of the versions that compile them."""
+    """Return a hash of the engine's sources and of the versions that compile them."""
     here = Path(__file__).parent
-    files = [f for f in here.glob("*.py") if f.name not in _NO_KERNELS]
     versions = platform.python_version(), numba.__version__, llvmlite.__version__, np.__version__
-    texts = [path.read_bytes() for path in (*sorted(files), here.parent / "events" / "kernels.py")]
+    texts = [path.read_bytes() for path in (*sorted(here.glob("*.py")), here.parent / "events" / "kernels.py")]
     return hashlib.sha256(repr((versions, texts)).encode()).hexdigest()
 
 

@@ -284,6 +284,16 @@ def returned(
     return y, sides, total
 
 
+@triton.jit
+def multiply(a, b, total, PRECISION: tl.constexpr):
+    """Return total + a b, on tensor cores if PRECISION is "tf32" or "bf16"; the sum stays float32."""
+    if PRECISION == "bf16":
+        total = tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16), total)
+    else:
+        total = tl.dot(a, b, total, input_precision=PRECISION, out_dtype=total.dtype)
+    return total
+
+
 # instructions of one term for four rows, counted in the code for sm_90
 TERM, LISTED_TERM = tl.constexpr(7), tl.constexpr(12)
 
@@ -291,26 +301,36 @@ TERM, LISTED_TERM = tl.constexpr(7), tl.constexpr(12)
 @triton.jit
 def product(
     values, weight, live, count, cols, SIZE: tl.constexpr, ROWS: tl.constexpr, LISTED: tl.constexpr,
-    DEEP: tl.constexpr, REAL: tl.constexpr,
+    DEEP: tl.constexpr, PRECISION: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
     """Return sum_k values[row, k] weight[k, col], (ROWS, COLS), over the first `count` terms, or those in `live`.
 
     DEEP loads are in flight. values: (programs, N + DEEP, ROWS), so that one read serves all rows of a term, with zeros
-    after the last. No read is masked: columns beyond N read the last one; rows beyond the batch are meaningless. Every
-    step reads the weight again, so a multiprocessor's cache should evict it last.
+    after the last. Columns beyond N and rows beyond the batch are meaningless. Every step reads the weight again, so a
+    multiprocessor's cache should evict it last. PRECISION "ieee" adds term by term; see `multiply` for the others.
     """
-    cols = tl.minimum(cols, SIZE - 1)
     place = values + tl.program_id(0).to(tl.int64) * ((SIZE + DEEP) * ROWS) + tl.arange(0, ROWS)
     total = tl.zeros((ROWS, cols.shape[0]), REAL)
-    for e in range(0, count, DEEP):
-        for u in tl.static_range(DEEP):
-            if LISTED:
-                k = tl.load(live + e + u)
-            elif SIZE % DEEP == 0:
-                k = e + u
-            else:
-                k = tl.minimum(e + u, SIZE - 1)
-            a = tl.load(place + (e + u) * ROWS)
-            b = tl.load(weight + k * SIZE + cols, eviction_policy="evict_last")
-            total = tl.fma(tl.broadcast_to(a[:, None], total.shape), tl.broadcast_to(b[None, :], total.shape), total)
+    if PRECISION == "ieee":  # no read is masked: columns beyond N read the last one
+        cols = tl.minimum(cols, SIZE - 1)
+        for e in range(0, count, DEEP):
+            for u in tl.static_range(DEEP):
+                if LISTED:
+                    k = tl.load(live + e + u)
+                elif SIZE % DEEP == 0:
+                    k = e + u
+                else:
+                    k = tl.minimum(e + u, SIZE - 1)
+                a = tl.load(place + (e + u) * ROWS)[:, None]
+                b = tl.load(weight + k * SIZE + cols, eviction_policy="evict_last")[None, :]
+                total = tl.fma(tl.broadcast_to(a, total.shape), tl.broadcast_to(b, total.shape), total)
+    else:
+        cols = tl.max_contiguous(tl.multiple_of(cols, 16), 16)  # which `scan_kernels.tile` hides
+        for e in range(0, count, DEEP):
+            terms = e + tl.arange(0, DEEP)
+            k = tl.load(live + terms) if LISTED else tl.minimum(terms, SIZE - 1)
+            a = tl.load(place[:, None] + terms[None, :] * ROWS)
+            at = weight + k[:, None] * SIZE + cols[None, :]
+            b = tl.load(at, mask=(cols < SIZE)[None, :], other=0, eviction_policy="evict_last")
+            total = multiply(a, b, total, PRECISION)
     return total

@@ -46,10 +46,10 @@ class Plan(NamedTuple):
 
     def constants(self, size: int, coef: Tensor) -> dict[str, Any]:
         """Return the constants of both passes' kernels."""
-        _, rows, cols, deep, _ = self.tiles
+        _, rows, cols, deep, precision, _ = self.tiles
         return {
-            "SIZE": size, "ROWS": rows, "COLS": cols, "DEEP": deep, "KIND": self.kind, "MASKED": self.masked,
-            "ACROSS": coef.shape[1],
+            "SIZE": size, "ROWS": rows, "COLS": cols, "DEEP": deep, "PRECISION": precision, "KIND": self.kind,
+            "MASKED": self.masked, "ACROSS": coef.shape[1],
         }  # fmt: skip
 
     def types(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def plan_of(neuron: Neuron, inputs: Inputs, limit: int | None) -> Plan:
     """Return the plan of a scan; limit: the longest tap, or None. The values of inputs.current are not read."""
     current, weight, delay, width, mask = inputs[:5]
     steps, batch, size = current.shape
-    tiles, own = tiles_for(size, batch), steps_of(neuron, current.dtype)
+    tiles, own = tiles_for(size, batch, current.dtype), steps_of(neuron, current.dtype)
     if weight is None or delay is None or width is None:
         return Plan(own, tiles)
     # reading the longest delay waits for the device, unless `max_delay` is set
@@ -216,7 +216,7 @@ def _weight_gradient(plan: Plan, tables: Tensor, edges: Tensor, bits: Tensor, g_
     launch(
         weight_gradient, (tiles, tiles, count), OPTIONS | {"num_warps": 4},
         g_x, bits if plan.mask is None else plan.mask, tables, edges, bits, parts, steps, batch, plan.prefix, share,
-        SIZE=size, EDGE=edge, DEEP=16, MASKED=plan.masked,
+        SIZE=size, EDGE=edge, DEEP=16, PRECISION=plan.tiles.precision, MASKED=plan.masked,
     )  # fmt: skip
     return parts.sum(0)
 

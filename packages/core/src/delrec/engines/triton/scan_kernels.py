@@ -11,7 +11,7 @@ history does not recompile.
 import triton
 import triton.language as tl
 
-from delrec.engines.triton.axonal import LISTED_TERM, TERM, delayed, lines, own, product, returned
+from delrec.engines.triton.axonal import LISTED_TERM, TERM, delayed, lines, multiply, own, product, returned
 from delrec.engines.triton.spellings import add_rows
 from delrec.engines.triton.synaptic import keep, read
 
@@ -65,8 +65,9 @@ def pack(
 def forward_scan(
     x, weight, tables, edges, mask, coef, history, states, trace, planes, spikes, bits, z, live, running, steps,
     batch, size, count, prefix, past, ring_mask,
-    SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, KIND: tl.constexpr,
-    MASKED: tl.constexpr, ACROSS: tl.constexpr, STEP: tl.constexpr, TRACED: tl.constexpr, KEEP: tl.constexpr,
+    SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, PRECISION: tl.constexpr,
+    KIND: tl.constexpr, MASKED: tl.constexpr, ACROSS: tl.constexpr, STEP: tl.constexpr, TRACED: tl.constexpr,
+    KEEP: tl.constexpr,
 ):  # fmt: skip
     """Fill spikes (T, B, N) and bits, and turn the initial states (states, B, N) into the final ones.
 
@@ -125,9 +126,9 @@ def forward_scan(
             current = tl.load(x + t * wide + at, mask=ok, other=0, eviction_policy="evict_first")
             if KIND == 1:
                 if alive * LISTED_TERM > SIZE * TERM:
-                    sent = product(z, weight, listed, SIZE, cols, SIZE, ROWS, False, DEEP, REAL)
+                    sent = product(z, weight, listed, SIZE, cols, SIZE, ROWS, False, DEEP, PRECISION, REAL)
                 else:
-                    sent = product(z + apart, weight, listed, alive, cols, SIZE, ROWS, True, DEEP, REAL)
+                    sent = product(z + apart, weight, listed, alive, cols, SIZE, ROWS, True, DEEP, PRECISION, REAL)
                 current += masked(sent, mask, t, wide, at, ok, MASKED)
             if KIND == 2:
                 arrived = read(
@@ -166,8 +167,8 @@ def add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, sums
 def backward_scan(
     weight, tables, edges, mask, coef, planes, start, bits, ring, sent, running, g_spikes, g_trace, g_x, carry,
     g_history, sums, g_coef, steps, batch, size, count, prefix, past, ring_mask,
-    SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, KIND: tl.constexpr,
-    MASKED: tl.constexpr, ACROSS: tl.constexpr, ADJOINT: tl.constexpr, SPIKES_GIVEN: tl.constexpr,
+    SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, PRECISION: tl.constexpr,
+    KIND: tl.constexpr, MASKED: tl.constexpr, ACROSS: tl.constexpr, ADJOINT: tl.constexpr, SPIKES_GIVEN: tl.constexpr,
     TRACE_GIVEN: tl.constexpr, TAPS: tl.constexpr, COEF: tl.constexpr, HISTORY: tl.constexpr,
 ):  # fmt: skip
     """Run the adjoint of `forward_scan` from the last step to the first, then through the `past` given spikes.
@@ -225,7 +226,7 @@ def backward_scan(
         if KIND == 1:
             for c in tl.range(0, SIZE, COLS):
                 cols, inside, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND)
-                gz = product(sent, weight, sent, SIZE, cols, SIZE, ROWS, False, DEEP, REAL)
+                gz = product(sent, weight, sent, SIZE, cols, SIZE, ROWS, False, DEEP, PRECISION, REAL)
                 to = lines(ring, ring_mask + 1, cols, SIZE, ROWS) + (t & ring_mask) * ROWS
                 tl.store(to, gz, mask=inside[None, :])
             tl.debug_barrier()
@@ -257,7 +258,7 @@ def backward_scan(
 @triton.jit(do_not_specialize=["steps", "batch", "prefix", "share"])
 def weight_gradient(
     g_x, mask, tables, edges, bits, out, steps, batch, prefix, share,
-    SIZE: tl.constexpr, EDGE: tl.constexpr, DEEP: tl.constexpr, MASKED: tl.constexpr,
+    SIZE: tl.constexpr, EDGE: tl.constexpr, DEEP: tl.constexpr, PRECISION: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """dW[i, o] = sum_{t, b} gI[t, b, i] z[t, b, o] of a tile of connections and `share` steps; out: (parts, N, N).
 
@@ -285,7 +286,7 @@ def weight_gradient(
             from_at = receivers[:, None] + rows[None, :] * SIZE
             g = tl.load(g_x + t * wide + from_at, mask=from_ok, other=0)
             g = masked(g, mask, t, wide, from_at, from_ok, MASKED)
-            total = tl.dot(g, arrived, total, input_precision="ieee", out_dtype=REAL)
+            total = multiply(g, arrived, total, PRECISION)
     ok = (receivers < SIZE)[:, None] & inside[None, :]
     to = out + part.to(tl.int64) * SIZE * SIZE + receivers[:, None] * SIZE + senders[None, :]
     tl.store(to, total, mask=ok)

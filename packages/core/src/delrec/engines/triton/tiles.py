@@ -20,25 +20,37 @@ OPTIONS = {"enable_fp_fusion": False, "maxnreg": 255}
 
 
 class Tiles(NamedTuple):
-    """Number of programs, rows of the batch and columns of a tile, terms of a product at a time, launch options."""
+    """Number of programs, rows of the batch and columns of a tile, terms of a product at a time and its precision."""
 
     programs: int
     rows: int
     cols: int
     deep: int
+    precision: str
     options: dict[str, Any]
 
 
-def tiles_for(size: int, batch: int) -> Tiles:
+def precision_of(dtype: torch.dtype) -> str:
+    """Return how products are made: "ieee", or on tensor cores "tf32" or "bf16", as torch's matmul precision says."""
+    if dtype == torch.float64 or INTERPRETED:
+        return "ieee"
+    try:
+        return {"highest": "ieee", "high": "tf32", "medium": "bf16"}[torch.get_float32_matmul_precision()]
+    except RuntimeError:  # it was set by its newer name, and torch refuses to read the older one
+        return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
+
+
+def tiles_for(size: int, batch: int, dtype: torch.dtype) -> Tiles:
     """Return the tile of a scan over N = `size` neurons.
 
-    With 4 rows a batch of 256 fills 64 multiprocessors. As many columns as fit the registers of sm_86 and sm_90. The
-    interpreter runs programs one by one, so few of many rows.
+    With 4 rows a batch of 256 fills 64 multiprocessors; tensor cores need 16. As many columns as fit the registers of
+    sm_86 and sm_90. The interpreter runs programs one by one, so few of many rows.
     """
-    rows = 16 if INTERPRETED else 4 if batch >= 256 else 2 if batch >= 64 else 1
-    cols = edge_of(size, 512 if size <= 512 else 256)
+    cores = (precision := precision_of(dtype)) != "ieee"
+    rows = 16 if INTERPRETED or cores else 4 if batch >= 256 else 2 if batch >= 64 else 1
+    cols = edge_of(size, 128 if cores else 512 if size <= 512 else 256)
     options = {"num_warps": max(1, min(8, rows * cols // 128)), "num_stages": 2}
-    return Tiles(-(-batch // rows), rows, cols, 8, OPTIONS | options)
+    return Tiles(-(-batch // rows), rows, cols, 32 if cores else 8, precision, OPTIONS | options)
 
 
 def connection_tiles(size: int, batch: int, processors: int, number: int) -> Tiles:
@@ -52,7 +64,7 @@ def connection_tiles(size: int, batch: int, processors: int, number: int) -> Til
     few = [rows for rows in (1, 2, 4) if rows <= most and -(-batch // rows) <= processors]
     rows, cols = 16 if INTERPRETED else min(few, default=most), edge_of(size, 256)
     options = {"num_warps": -(-cols // 32), "num_stages": 2}
-    return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else math.gcd(size, 4), OPTIONS | options)
+    return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else math.gcd(size, 4), "ieee", OPTIONS | options)
 
 
 def edge_of(size: int, most: int) -> int:
