@@ -30,19 +30,13 @@ RUN_FIELDS = (
 ).split()
 
 
-@pytest.fixture
-def root(checkout) -> Path:
-    """An empty checkout, the current folder."""
-    return checkout
-
-
 def call(capsys, *words: str) -> tuple[int, str, str]:
     code = app.main(list(words))
     out, err = capsys.readouterr()
     return code, out, err
 
 
-def test_run_prints_one_json_object_and_is_not_done_again(root, capsys):
+def test_run_prints_one_json_object_and_is_not_done_again(checkout, capsys):
     code, out, err = call(capsys, *LIF, "--json")
     content = json.loads(out)
     assert code == 0 and set(RUN_FIELDS) <= set(content) and "epoch 1/2  loss " in err and "valid_accuracy" in err
@@ -56,11 +50,11 @@ def test_run_prints_one_json_object_and_is_not_done_again(root, capsys):
     assert code == 0 and json.loads(out) == content and "epoch" not in err
 
 
-def test_a_record_made_again_is_the_same_outside_measured_and_told_in_its_own_metric(root, capsys):
+def test_a_record_made_again_is_the_same_outside_measured_and_told_in_its_own_metric(checkout, capsys):
     words = ["run", "delrec-axonal", "mackey-glass", *TINY, "--set", "recurrent_layers=[0]"]
     records = []
     for place in ("a", "b"):
-        code, out, _ = call(capsys, *words, "--runs", str(root / place))
+        code, out, _ = call(capsys, *words, "--runs", str(checkout / place))
         assert code == 0 and " NMSE, epoch " in out and "%" not in out
         records.append(read_record(Path(out.split("written: ")[1].strip())))
     assert records[0].content == records[1].content
@@ -74,14 +68,12 @@ def test_a_record_made_again_is_the_same_outside_measured_and_told_in_its_own_me
         ("run lif digit", "no task 'digit'; did you mean 'digits'"),
         ("run lif digits --set hiden=3", "unknown key 'hiden'; did you mean 'hidden'"),
         ("run lif digits --set hidden=a,b", "hidden"),
-        ("run lif digits --set training.epochs=1.5", "training.epochs is 1.5"),
         ("run lif digits --set tau=[1", "is not valid TOML"),
         ("run lif digits --set tau", "is not key=value"),
         ("run lif digits --set network.hidden=99999999999999999999", "network.hidden.0 is 99999999999999999999"),
         ("run lif mackey-glass --set task.tau=100000", "task.tau is 100000; it must be"),
         ("run lif digits --set", "requires an argument"),
         ("run lif digits --epochs 0", "--epochs is 0; it must be"),
-        ("run lif digits --epochs x", "Invalid value for '--epochs'"),
         ("run lif digits --epoch 3", "(Possible options: --epochs). See delrec-bench run --help"),
         ("run lif digits --profile quik", "did you mean 'quick'"),
         ("run lif digits --set training.selection=best-test", "reproduce --study selection"),
@@ -94,10 +86,8 @@ def test_a_record_made_again_is_the_same_outside_measured_and_told_in_its_own_me
         ("rnu lif digits", "No such command 'rnu'. Did you mean 'run'?"),
         ("list methods --jsno", "No such option: --jsno (Possible options: --json)"),
         ("list method", "did you mean 'methods'"),
-        ("data stat", "No such command 'stat'. Did you mean 'status'?"),
         ("data fetch yin-yang", "'yin-yang' has no file to download"),
         ("data make shd", "'shd' has no file to generate"),
-        ("data export-splits digit", "did you mean 'digits'"),
         ("data export-splits nmnist", "/nmnist/NMNIST"),
         ("reproduce --per-device 4", "--per-device 4 needs --device cuda"),
         ("reproduce --repetitions 100000000 --dry-run", "--repetitions is 100000000; it must be less"),
@@ -105,19 +95,18 @@ def test_a_record_made_again_is_the_same_outside_measured_and_told_in_its_own_me
         ("reproduce --device tpu", "--device is 'tpu'; it must be 'cpu', 'cuda' or 'auto'"),
         ("reproduce --data shd", "--data 'shd' is not TASK=DIR"),
         ("reproduce --jobs 0", "--jobs is 0"),
-        ("search lif digits --jobs 0", "--jobs is 0; it must be at least 1"),
         ("reproduce --only-tasks=,", "--only-tasks is ',' and names nothing"),
         ("run lif digits --root nowhere", "--root 'nowhere' is not a folder"),
         ("list methods --methods=", "--methods is ''; give a folder"),
     ],
 )
-def test_a_bad_request_exits_2_with_one_line_and_writes_nothing(root, capsys, words, message):
-    before = sorted(root.rglob("*"))
+def test_a_bad_request_exits_2_with_one_line_and_writes_nothing(checkout, capsys, words, message):
+    before = sorted(checkout.rglob("*"))
     code, out, err = call(capsys, *words.split())
     assert (code, out) == (2, "") and message in err and len(err.strip().splitlines()) == 1
     code, out, _ = call(capsys, *words.split(), "--json")
     assert code == json.loads(out)["exit_code"] == 2 and json.loads(out)["error"]
-    assert sorted(root.rglob("*")) == before
+    assert sorted(checkout.rglob("*")) == before
 
 
 def test_outside_a_checkout_a_run_is_kept_where_it_was_asked_for(tmp_path, monkeypatch, capsys):
@@ -127,12 +116,12 @@ def test_outside_a_checkout_a_run_is_kept_where_it_was_asked_for(tmp_path, monke
     assert code == 0 and Path(json.loads(out)["record"]).resolve().is_relative_to(tmp_path)
 
 
-def test_a_dry_run_says_runs_and_hours(root, capsys):
+def test_a_dry_run_says_runs_and_hours(checkout, capsys):
     code, out, _ = call(capsys, "reproduce", "--dry-run")
     assert code == 0 and "total: " in out
     content = json.loads(call(capsys, "reproduce", "--dry-run", "--profile", "speech", "--json")[1])
     assert content["runs"] > 0 and content["hours"] > 0
-    assert not (root / "runs").exists()
+    assert not (checkout / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -145,25 +134,25 @@ def test_a_dry_run_says_runs_and_hours(root, capsys):
     ],
     ids=repr,
 )
-def test_a_run_that_fails_has_its_exit_code_and_leaves_no_record(root, capsys, monkeypatch, error, code, said):
+def test_a_run_that_fails_has_its_exit_code_and_leaves_no_record(checkout, capsys, monkeypatch, error, code, said):
     def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(single, "fit", fail)
     found, _, err = call(capsys, *LIF)
     assert found == code and said in err
-    assert not list(root.glob("runs/*/record.json"))
+    assert not list(checkout.glob("runs/*/record.json"))
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
-def test_a_score_that_json_has_no_number_for_is_refused(root, capsys):
+def test_a_score_that_json_has_no_number_for_is_refused(checkout, capsys):
     """Finite predictions of 1e200 have an error of infinity, which was told as a bug."""
-    (root / "mine.csv").write_text("position,prediction\n" + "".join(f"{i},1e200\n" for i in range(1031)))
+    (checkout / "mine.csv").write_text("position,prediction\n" + "".join(f"{i},1e200\n" for i in range(1031)))
     code, out, _ = call(capsys, "score", "mine.csv", "--task", "mackey-glass", "--json")
     assert code == 2 and "mine.csv: the score is inf" in json.loads(out)["error"]
 
 
-def test_help_and_complaints_come_without_torch(root):
+def test_help_and_complaints_come_without_torch(checkout):
     code = (
         "import sys; from delrec_bench.app import main\n"
         "codes = [main(words.split()) for words in ('--help', 'run --help', 'reproduce --help', 'data --help', 'rnu', "
@@ -176,31 +165,31 @@ def test_help_and_complaints_come_without_torch(root):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_terminal_of_ascii_shows_all_of_it(root):
+def test_a_terminal_of_ascii_shows_all_of_it(checkout):
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
     done = subprocess.run([*PROGRAM, "--help"], capture_output=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii() and len(done.stdout) > 300
 
 
-def test_a_path_that_is_no_unicode_is_answered_not_choked_on(root, capsys):
+def test_a_path_that_is_no_unicode_is_answered_not_choked_on(checkout, capsys):
     odd = os.fsdecode(b"corpus-\xff")
-    (root / odd).mkdir()
+    (checkout / odd).mkdir()
     assert app.main(["run", "lif", "shd", "--data", odd]) == 2
     assert "\\udcff" in capsys.readouterr().err
     code, out, _ = call(capsys, *LIF, "--runs", odd)
-    assert code == 0 and "written: " in out and len(list((root / odd).glob("*/record.json"))) == 1
+    assert code == 0 and "written: " in out and len(list((checkout / odd).glob("*/record.json"))) == 1
     assert Path(json.loads(call(capsys, *LIF, "--runs", odd, "--json")[1])["record"]).is_file()
 
 
 @pytest.mark.parametrize(("words", "reader"), [("list methods", "true"), ("report --help", "head -n 40")])
-def test_a_reader_who_goes_away_is_no_complaint(root, words, reader):
+def test_a_reader_who_goes_away_is_no_complaint(checkout, words, reader):
     command = f"({' '.join(PROGRAM)} {words} 2>err; echo $? >code) | {reader}"
     subprocess.run(["bash", "-c", command], check=False)
-    assert "bug" not in (root / "err").read_text() and (root / "code").exists()
+    assert "bug" not in (checkout / "err").read_text() and (checkout / "code").exists()
 
 
-def test_list_knows_everything_that_may_be_named(root, capsys):
+def test_list_knows_everything_that_may_be_named(checkout, capsys):
     kinds = ("methods", "tasks", "metrics", "profiles", "studies")
     for what in kinds:
         found = json.loads(call(capsys, "list", what, "--json")[1])[what]

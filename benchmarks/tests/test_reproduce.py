@@ -1,8 +1,6 @@
 """A study from one command to the report, and what the second call leaves alone."""
 
 import json
-import shutil
-from pathlib import Path
 
 import pytest
 from delrec_bench import app
@@ -14,7 +12,6 @@ from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 from test_tracking import children
 
-ROOT = Path(__file__).parents[2]
 STUDY = """
 summary = "a study of this test"
 
@@ -33,17 +30,12 @@ OUTPUTS = ("leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch) -> Path:
-    (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "leaderboard.toml").write_text(STUDY)
-    monkeypatch.setattr(file, "FOLDER", tmp_path / "studies")
-    folder = tmp_path / "root"
-    folder.mkdir()
-    shutil.copy(ROOT / "data.dvc", folder)
-    for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(folder)
-    return folder
+def root(checkout, tmp_path_factory, monkeypatch):
+    """A checkout whose leaderboard is the study of this test."""
+    folder = tmp_path_factory.mktemp("studies")
+    (folder / "leaderboard.toml").write_text(STUDY)
+    monkeypatch.setattr(file, "FOLDER", folder)
+    return checkout
 
 
 def reproduce(capsys, *more: str) -> tuple[dict, str]:
@@ -112,19 +104,16 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
     assert not json.loads((root / "out" / "leaderboard" / "leaderboard.json").read_text())["complete"]
 
 
-def test_a_study_chooses_by_attribute(tmp_path, monkeypatch):
-    (tmp_path / "mine.toml").write_text(
-        "summary = 'x'\n[quick]\nmethods = {board = true}\ntasks = {embedded = true}\nrepetitions = 1\n"
-    )
-    monkeypatch.setattr(file, "FOLDER", tmp_path)
-    methods, tasks = find_methods(), find_tasks()
-    study = expansion.expand("mine", "quick", methods, tasks)
+def test_a_study_chooses_by_attribute(tmp_path):
+    path, methods, tasks = tmp_path / "mine.toml", find_methods(), find_tasks()
+    chosen = "methods = {board = true}\ntasks = {embedded = true}\nrepetitions = 1\n"
+    path.write_text(f"summary = 'x'\n[quick]\n{chosen}")
+    study = expansion.expand(str(path), "quick", methods, tasks)
     assert {r.method for r in study.requests} == {name for name, method in methods.items() if method.board}
     assert {r.task for r in study.requests} == {name for name, task in tasks.items() if task.embedded}
     assert ("time-slices", "mackey-glass") in {(method, task) for method, task, _ in study.skipped}
-    (tmp_path / "mine.toml").write_text("summary = 'x'\n[quick]\nmethods = {fast = true}\n")
-    with pytest.raises(BenchError, match="no attribute 'fast'"):
-        expansion.expand("mine", "quick", methods, tasks)
-    (tmp_path / "mine.toml").write_text("[quick\n")
-    with pytest.raises(BenchError, match=r"mine\.toml is not TOML"):
-        expansion.expand("mine", "quick", methods, tasks)
+    wrong = "summary = 'x'\n[quick]\nmethods = {fast = true}\n"
+    for text, message in ((wrong, "no attribute 'fast'"), ("[quick\n", r"mine\.toml is not TOML")):
+        path.write_text(text)
+        with pytest.raises(BenchError, match=message):
+            expansion.expand(str(path), "quick", methods, tasks)

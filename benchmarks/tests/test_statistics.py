@@ -21,20 +21,16 @@ scores = st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32)
 )
 
 
-def test_interval_and_p_are_those_of_the_paired_t_test():
+def test_interval_and_p_values_are_those_of_the_paired_t_test_and_of_two_one_sided_ones():
     e = paired(ours, theirs)
     test = stats.ttest_rel(ours, theirs)
     interval = test.confidence_interval(0.95)
     assert (e.n, e.df, e.difference) == (5, 4, pytest.approx(0.026))
     assert e.sd == pytest.approx(np.std(np.subtract(ours, theirs), ddof=1))
     assert (e.low, e.high, e.p) == pytest.approx((interval.low, interval.high, test.pvalue))
-
-
-def test_equivalence_is_two_one_sided_tests():
     for margin in (0.02, 0.05, 0.08):
-        assert paired(ours, theirs).p_equivalent(margin) == pytest.approx(
-            ttost_paired(np.array(ours), np.array(theirs), -margin, margin)[0]
-        )
+        two_tests, *_ = ttost_paired(np.array(ours), np.array(theirs), -margin, margin)
+        assert e.p_equivalent(margin) == pytest.approx(two_tests)
 
 
 @settings(deadline=None)
@@ -60,12 +56,9 @@ def test_the_verdict_turns_with_the_sides_and_with_the_direction(pair, more, mar
 def test_words():
     e = paired(ours, theirs)  # 0.026 [0.0030, 0.0490]
     assert decide(e, more_is_better=True) == "better"
-    assert decide(e, more_is_better=False) == "worse"
     assert decide(e, more_is_better=True, p=0.2) == "inconclusive"  # after Holm
-    assert decide(e, more_is_better=True, margin=0.01) == "better"
     assert decide(e, more_is_better=True, margin=0.045) == "better"  # the interval is not within
     assert decide(e, more_is_better=True, margin=0.06) == "equivalent"  # excludes 0, but declared too small to matter
-    assert decide(paired([0.5, 0.6, 0.4], [0.4, 0.6, 0.5]), more_is_better=True, margin=0.05) == "inconclusive"
 
 
 @pytest.mark.parametrize(("n", "family"), [(2, 1), (2, 35), (3, 1), (10, 1), (10, 35), (30, 5)])
@@ -76,13 +69,6 @@ def test_the_smallest_detectable_difference_has_80_percent_power(n, family):
     shift = d * math.sqrt(n)
     power = stats.norm.sf(critical * spread - shift) + stats.norm.cdf(-critical * spread - shift)
     assert power.mean() == pytest.approx(0.8, abs=1e-4)
-
-
-@pytest.mark.parametrize("n", [0, 1])
-def test_below_two_repetitions_there_is_neither_interval_nor_verdict(n):
-    e = paired(ours[:n], theirs[:n])
-    assert (e.low, e.high, e.p, e.detectable()) == (None, None, None, None)
-    assert decide(e, more_is_better=True, margin=0.1) == "inconclusive"
 
 
 def test_equal_scores_are_equivalent_and_equal_differences_do_not_become_certainty_by_rounding():
@@ -127,6 +113,8 @@ def test_crossed_variances_by_hand():
     # d = [1, 1, 4], mean 2; clusters {0, 1} and {2}: totals -2 and 2, times G / N = 2/3: u = -4/3, 4/3
     e = crossed([[1, 1, 4]], np.zeros((1, 3)), ["anna", "anna", "ben"])
     assert (e.difference, e.se, e.df) == pytest.approx((2, 4 / 3, 1))
+    e = crossed(np.ones((3, 4)), np.zeros((3, 4)), [7, 7, 7, 7])
+    assert (e.difference, e.se, e.low) == (1.0, None, None), "one cluster"
 
 
 @settings(deadline=None)
@@ -194,13 +182,6 @@ def test_coverage_with_windows_that_overlap():
     assert max(window_blocks(80, 8)) + 1 == 8  # ten windows each, at least one overlap of eight
 
 
-def test_one_cluster_gives_no_interval():
-    e = crossed(np.ones((3, 4)), np.zeros((3, 4)), [7, 7, 7, 7])
-    assert (e.difference, e.se, e.low) == (1.0, None, None)
-    with pytest.raises(ValueError, match="shape"):
-        crossed(np.ones((3, 4)), np.zeros((3, 4)), [1, 2, 3])
-
-
 def estimate(t, n=10):
     """An estimate with this t value, in standard errors of 0.01."""
     return Estimate(0.01 * t, n, se=0.01, df=n - 1, sd=0.01 * math.sqrt(n))
@@ -215,12 +196,8 @@ def claim(t, n=10, **more):
 def test_holm_is_that_of_statsmodels(p):
     with mock.patch("gc.collect"):  # nearly all of its time
         assert holm(p) == pytest.approx(multipletests(p, method="holm")[1].tolist())
-
-
-def test_holm_by_hand():
-    assert holm([0.02, None, 0.5]) == [pytest.approx(0.06), None, 1.0]  # what has no p value is of the family too
+    assert holm([0.02, None, 0.5]) == [pytest.approx(0.06), None, 1.0], "what has no p value is of the family too"
     assert holm([]) == []
-    assert holm([None]) == [None]
 
 
 def test_primaries_are_corrected_together_and_exploratory_claims_not_at_all():
@@ -240,8 +217,9 @@ def test_few_repetitions_are_shown_not_compared():
     (v,) = judge([claim(40.0, n=3, margin=1.0)])
     assert (v.verdict, v.p, v.compared) == ("inconclusive", None, False) and v.low is not None
     assert v.detectable is None, "what is not compared could have seen nothing"
-    (v,) = judge([Claim(Estimate(0.1, 1), True)])
-    assert (v.verdict, v.low, v.p, v.detectable) == ("inconclusive", None, None, None)
+    for n in (0, 1):
+        (v,) = judge([Claim(paired(ours[:n], theirs[:n]), True, margin=0.1)])
+        assert (v.verdict, v.low, v.high, v.p, v.detectable) == ("inconclusive", None, None, None, None)
 
 
 def drawn(means, sd=0.01, n=10, seed=0):
