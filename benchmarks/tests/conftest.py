@@ -18,12 +18,6 @@ from delrec_bench.tracking import mlflow_store
 from delrec_bench.workspace import workspace_at
 
 ROOT = Path(__file__).parents[2]
-MLFLOW = {
-    (module, name): getattr(module, name)
-    for module in (tracking, work)
-    for name in ("sync", "log_page", "follow")
-    if hasattr(module, name)
-}
 
 
 @pytest.fixture
@@ -39,46 +33,26 @@ def checkout(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory):
     """Gives an empty database of MLflow after its migrations, which take seconds and are done once."""
-    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    path, make_database = tmp_path_factory.mktemp("migrated") / "mlflow.db", mlflow_store.make_database
 
-    def given():
+    def given() -> Path:
         if not path.exists():
-            mlflow_store.make_database(path)
+            make_database(path)
         return path
 
     return given
 
 
 @pytest.fixture(autouse=True)
-def quick_database(migrated, monkeypatch):
-    """A database that a test would make is copied."""
-    whole = mlflow_store.Store.__init__
-
-    def opened(self, workspace, uri):
-        if uri == f"sqlite:///{workspace.database}" and not workspace.database.exists():
-            shutil.copy(migrated(), workspace.database)
-        whole(self, workspace, uri)
-
-    monkeypatch.setattr(mlflow_store.Store, "__init__", opened)
+def without_mlflow(request, migrated, monkeypatch):
+    """Tests leave MLflow out, which takes longer than their runs; one that is marked `mlflow` copies its database."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def without_mlflow():
-    """Tests leave MLflow out, which takes longer than their runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in MLFLOW:
-            answer = {"sync": "left out", "follow": nullcontext(MagicMock())}.get(name)
-            patch.setattr(module, name, lambda *_, answer=answer, **__: answer)
-        yield
-
-
-@pytest.fixture(autouse=True)
-def with_mlflow(request, monkeypatch):
-    """Those marked `mlflow` do not."""
-    if request.node.get_closest_marker("mlflow") is not None:
-        for (module, name), whole in MLFLOW.items():
-            monkeypatch.setattr(module, name, whole)
+    monkeypatch.setattr(mlflow_store, "make_database", lambda path: shutil.copy(migrated(), path))
+    if request.node.get_closest_marker("mlflow") is None:
+        monkeypatch.setattr(tracking, "sync", lambda *_, **__: "left out")
+        monkeypatch.setattr(tracking, "log_page", lambda *_, **__: None)
+        for module in (tracking, work):
+            monkeypatch.setattr(module, "follow", lambda *_, **__: nullcontext(MagicMock()))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from delrec_bench.config import Request, resolve
+from delrec_bench.config import Request, Resolved, resolve
 from delrec_bench.methods.method import Method, MethodTable
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import differences, read_record, unequal
@@ -58,6 +58,7 @@ def build(settings: Any, channels: int, classes: int) -> Network:
 
 
 NOISY = Method("noisy", "noise from every generator", "these tests", "weights, recurrent delays", build=build)
+METHODS = MethodTable(noisy=NOISY)
 SETTINGS = (
     ("training.batch", 32),
     ("training.schedule_delays", "one-cycle"),
@@ -77,8 +78,12 @@ def once(root: Path) -> RunOutcome:
         finish(self, record, checkpoint)
 
     RunFolder.finish = keeping  # type: ignore[method-assign]
-    workspace = workspace_at(root)
-    return perform(resolve(REQUEST, MethodTable(noisy=NOISY), find_tasks(), workspace), workspace)
+    return perform(resolved(root), workspace_at(root))
+
+
+def resolved(root: Path) -> Resolved:
+    """The run, resolved."""
+    return resolve(REQUEST, METHODS, find_tasks(), workspace_at(root))
 
 
 def die() -> None:

@@ -9,13 +9,13 @@ import subprocess
 import sys
 
 import pytest
+import scipy.linalg  # noqa: F401 - its OpenBLAS takes its setting before a test changes the environment
 import torch
 from delrec_bench import arithmetic
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.method import find_methods
-from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
+from short_runs import METHODS, TASKS
 
 from benchmarks.tests import digests
 
@@ -53,13 +53,6 @@ PROCESSORS = {
         2,
     ),
 }
-SENSITIVE = tuple((method, "digits") for method in ("lif", "delrec-axonal", "dcls", "silif", "gru"))
-
-
-@pytest.fixture
-def settled() -> None:
-    """Let the libraries of this process take their settings before a test changes its environment for its children."""
-    arithmetic.prepare("portable", 1)
 
 
 @portable_only
@@ -67,29 +60,13 @@ def settled() -> None:
 @pytest.mark.parametrize(
     "processor", [pytest.param(name, marks=() if name == "Nehalem" else pytest.mark.slow) for name in PROCESSORS]
 )
-def test_runs_have_the_same_bits_whatever_the_environment_says(processor, settled, monkeypatch):
+def test_runs_have_the_same_bits_whatever_the_environment_says(processor, monkeypatch):
+    arithmetic.prepare("portable", 1)  # the libraries of this process, before its environment changes for its children
     expected = digests.committed().get(digests.versions()) or digests.made()
     variables, threads = PROCESSORS[processor]
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert digests.made(threads=threads) == expected
-
-
-@portable_only
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_native_runs_depend_on_the_environment(settled, monkeypatch):
-    monkeypatch.setattr(digests, "RUNS", SENSITIVE)
-    for name in arithmetic.environment("portable").keys() - arithmetic.environment("native").keys():
-        monkeypatch.delenv(name)
-    fast = digests.made(arithmetic="native", engine="reference")
-    for name, value in PROCESSORS["Nehalem"][0].items():
-        monkeypatch.setenv(name, value)
-    slow = digests.made(arithmetic="native", engine="reference")
-    differ = [name for name in fast if fast[name] != slow[name]]
-    if not differ:
-        pytest.skip("this processor computes like a Nehalem, so nothing can be told apart")
-    assert len(differ) > 2
 
 
 FORCED = """
@@ -120,7 +97,7 @@ def test_a_machine_that_cannot_be_portable_says_so_and_its_runs_are_native(monke
     monkeypatch.setattr(arithmetic.platform, "machine", lambda: "aarch64")
     arithmetic.why_not_portable.cache_clear()
     try:
-        resolved = resolve(Request("lif", "yin-yang", limit=20), find_methods(), find_tasks(), workspace_at(tmp_path))
+        resolved = resolve(Request("lif", "yin-yang", limit=20), METHODS, TASKS, workspace_at(tmp_path))
     finally:
         arithmetic.why_not_portable.cache_clear()
     assert resolved.configuration["arithmetic"] == "native"

@@ -15,12 +15,11 @@ from delrec_bench.config.resolving import counted, with_budget
 from delrec_bench.config.settings import defaults, preset, profiles, read_toml
 from delrec_bench.config.tree import parse_setting, toml_value
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.method import Method, find_methods
+from delrec_bench.methods.method import Method
 from delrec_bench.records import canonical_json
 from delrec_bench.runs.executors import Place
-from delrec_bench.tasks.task import TaskTable, find_tasks
-
-METHODS, TASKS = find_methods(), find_tasks()
+from delrec_bench.tasks.task import TaskTable
+from short_runs import METHODS, TASKS
 
 
 def resolved(method: str = "lif", task: str = "digits", **asked):

@@ -7,14 +7,12 @@ import sys
 from pathlib import Path
 from unittest.mock import Mock
 
-import numpy as np
 import pytest
 import torch
 from delrec_bench import app
 from delrec_bench.config import Request, defaults, resolve
-from delrec_bench.data.generated import Events, write
+from delrec_bench.data.generated import write
 from delrec_bench.errors import BenchError, RunError
-from delrec_bench.methods.method import find_methods
 from delrec_bench.records import Asked, finished_record, read_folder, read_store
 from delrec_bench.report.declared import page_of
 from delrec_bench.runs import perform, single
@@ -22,24 +20,21 @@ from delrec_bench.runs.again import rerun
 from delrec_bench.runs.executors import Place
 from delrec_bench.runs.trained import network_of
 from delrec_bench.studies.expansion import expand
-from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training import evaluate
 from delrec_bench.training.scoring import deployed_as, layers_with_delays, lesion_
 from delrec_bench.workspace import workspace_at
+from short_runs import METHODS, TASKS, study
+
+from benchmarks.tests.test_tasks_spikes import NAMES, events
 
 ROOT = Path(__file__).parents[2]
-METHODS, TASKS = find_methods(), find_tasks()
 TINY = {"network.delay_high": 12.0, "network.hidden": [10, 10], "task.channels": 20, "training.batch": 8}
 
 
 def corpus(folder: Path) -> Path:
-    """Forty samples in SHD's layout, two classes that their channels tell apart."""
+    """Forty samples in SHD's layout."""
     for number, part in enumerate(("train", "test")):
-        random = np.random.default_rng(number)
-        labels = (np.arange(40) % 2).astype(np.uint16)
-        times = np.sort(random.uniform(0, 0.6, (40, 80)), axis=1).ravel().astype(np.float16)
-        units = (random.integers(0, 400, (40, 80)) + 300 * labels[:, None]).ravel().astype(np.uint16)
-        write(folder / f"shd_{part}.h5", Events(labels, labels, np.full(40, 80), times, units), ("a", "b"))
+        write(folder / f"shd_{part}.h5", events(40, longest=0.6, seed=number), NAMES)
     return folder
 
 
@@ -204,15 +199,11 @@ def test_pixels_have_no_events_and_feedforward_delays_no_sigma(settled, workspac
         perform(settled("dcls", deployment="sigma"), workspace)
 
 
-STUDY = """
-summary = "a study of this test"
-[quick]
-methods = ["rlif", "delrec-axonal", "delrec-axonal-fixed"]
-tasks = ["shd"]
-repetitions = 1
-sweep = { "evaluation.lesion" = ["permute", "zero"] }
-set = { training = { epochs = 1, batch = 8 }, network.hidden = [8, 8], task.channels = 20 }
-"""
+def lesions(*methods, lesion=("permute", "zero"), **more):
+    """A study of networks on a corpus like SHD under lesions."""
+    sweep = {f"evaluation.{name}": values for name, values in {"lesion": lesion, **more}.items()}
+    settings = {"network.hidden": [8, 8], "training.epochs": 1, "training.batch": 8, "task.channels": 20}
+    return study(methods, 1, task="shd", sweep=sweep, settings=settings)
 
 
 @pytest.fixture
@@ -232,7 +223,8 @@ def reproduced(checkout, capsys):
 
 
 def test_a_study_trains_each_network_once_however_many_lesions_and_names_them_in_its_rows(checkout, data, reproduced):
-    first, said, rows, page = reproduced(STUDY, "--data", f"shd={data}")
+    asked = lesions("rlif", "delrec-axonal", "delrec-axonal-fixed")
+    first, said, rows, page = reproduced(asked, "--data", f"shd={data}")
     assert (first["runs"], first["trained"], first["reused"]) == (5, 7, 0), said
     records = read_folder(checkout / "runs")[0]
     assert len(records) == 7 and sum(bool(r.history) for r in records) == 3
@@ -240,42 +232,30 @@ def test_a_study_trains_each_network_once_however_many_lesions_and_names_them_in
     assert set(rows) == {"rlif", "delrec-axonal (lesion permute)", "delrec-axonal (lesion zero)", *fixed}
     assert "evaluation.lesion=zero" in rows["delrec-axonal (lesion zero)"]["command"]
     assert "evaluate the trained networks of another row" in page
-    second = reproduced(STUDY, "--data", f"shd={data}")[0]
+    second = reproduced(asked, "--data", f"shd={data}")[0]
     assert (second["trained"], second["reused"]) == (0, 5)
 
 
 def test_where_the_training_fails_its_lesions_are_named_and_nothing_is_trained_again(data, reproduced, monkeypatch):
     fails = Mock(side_effect=RunError("the loss is nan in epoch 1"))
     monkeypatch.setattr(single, "fit", fails)
-    text = STUDY.replace('"rlif", ', "").replace(', "delrec-axonal-fixed"', "")
-    content, said, *_ = reproduced(text, "--data", f"shd={data}", code=1)
+    content, said, *_ = reproduced(lesions("delrec-axonal"), "--data", f"shd={data}", code=1)
     assert fails.call_count == 1 and len(content["failed"]) == 3
     assert "the run it is derived from failed" in said
 
 
 def test_a_lesion_is_compared_with_the_same_network_left_whole_a_disturbance_with_the_control_under_it(tmp_path):
-    sweep = '"evaluation.lesion" = ["none", "zero"], "evaluation.condition" = ["none", "noise=1"]'
-    (tmp_path / "mine.toml").write_text(STUDY.replace('"evaluation.lesion" = ["permute", "zero"]', sweep))
-    study = expand(str(tmp_path / "mine.toml"), None, METHODS, TASKS)
-    declared = page_of(study, METHODS, TASKS)
+    learned, fixed = "delrec-axonal", "delrec-axonal-fixed"
+    text = lesions("rlif", learned, fixed, lesion=("none", "zero"), condition=("none", "noise=1"))
+    (tmp_path / "mine.toml").write_text(text)
+    found = expand(str(tmp_path / "mine.toml"), None, METHODS, TASKS)
+    declared = page_of(found, METHODS, TASKS)
     controls = {expected.method: expected.control for expected in declared.runs.values()}
     name = "{} (lesion {}, condition {})".format
-    learned, fixed = "delrec-axonal", "delrec-axonal-fixed"
     assert controls[name(learned, "zero", "none")] == name(learned, "none", "none")
     assert controls[name(fixed, "none", "noise=1")] == "rlif (condition noise=1)"
     assert controls[name(learned, "none", "none")] == name(fixed, "none", "none")
     assert controls[name(learned, "none", "noise=1")] == name(fixed, "none", "noise=1")
-
-
-CHOOSING = """
-summary = "a study of this test"
-[quick]
-methods = ["delrec-axonal"]
-tasks = ["digits"]
-repetitions = 1
-sweep = { "training.selection" = ["validation", "last", "best-test"] }
-set = { training.epochs = 4, network.hidden = [8], task.limit = 60, task.test_limit = 50 }
-"""
 
 
 def test_the_same_run_chosen_in_three_ways(checkout, reproduced, monkeypatch):
@@ -287,7 +267,9 @@ def test_the_same_run_chosen_in_three_ways(checkout, reproduced, monkeypatch):
             return super().release(condition)
 
     monkeypatch.setattr(single, "HeldOut", Watched)
-    _, _, rows, page = reproduced(CHOOSING)
+    sweep = {"training.selection": ["validation", "last", "best-test"]}
+    settings = {"training.epochs": 4, "network.hidden": [8], "task.limit": 60, "task.test_limit": 50}
+    _, _, rows, page = reproduced(study(["delrec-axonal"], 1, sweep=sweep, settings=settings))
     assert sorted(released) == [*3 * ["deployed"], *(f"epoch {n}" for n in (1, 2, 3, 4))]
     records = {r.result["selection"]: r for r in read_folder(checkout / "runs")[0]}
     validation, last, cheated = (records[selection] for selection in ("validation", "last", "best-test"))

@@ -17,12 +17,11 @@ import torch
 from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.method import find_methods
-from delrec_bench.records import Record, read_failure, read_folder, read_record
+from delrec_bench.records import read_failure, read_folder, read_record
 from delrec_bench.runs import perform
 from delrec_bench.runs.executors import Local, Place, Planned, make_executor, work
-from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
+from short_runs import METHODS, TASKS, done, study
 
 SETTINGS = (("training.batch", 16), ("task.test_limit", 30))
 METHOD = """
@@ -75,10 +74,6 @@ def plan(name: str, there: Place) -> Planned:
     return there.plan(Request(name, "digits", epochs=3, limit=32, overrides=SETTINGS))
 
 
-def done_alone(name: str, there: Place) -> Record:
-    return work(plan(name, there), there).record(there.workspace)
-
-
 def test_a_planned_run_is_plain_data_that_another_process_does_without_settling_anything(tmp_path, monkeypatch):
     monkeypatch.setenv("DELREC_ENGINE", "reference")
     there = place(tmp_path, method(tmp_path / "methods", "plain"))
@@ -100,24 +95,16 @@ def test_the_api_makes_a_portable_run_from_a_process_that_is_not(tmp_path):
     key = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout.strip()
     record = read_record(tmp_path / "runs" / key / "record.json")
     request = Request("lif", "digits", epochs=1, limit=32, overrides=(("hidden", [6]),))
-    here = workspace_at(tmp_path / "here")
-    assert perform(resolve(request, find_methods(), find_tasks(), here), here).record.content == record.content
+    assert done(request, workspace_at(tmp_path / "here")).content == record.content
 
 
-STUDY = """
-summary = "a study of these tests"
-methods = {methods}
-tasks = ["digits"]
-repetitions = {repetitions}
-[quick]
-set = {{ training = {{ epochs = 3, batch = 16 }}, task = {{ limit = 32, test_limit = 30 }}, lif = {{ hidden = [6] }} }}
-"""
+STEPS = {"training.epochs": 3, "training.batch": 16, "task.limit": 32}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_folders_processes_and_dask_with_killed_workers_give_the_same_page(tmp_path, capfd):
-    (tmp_path / "ways.toml").write_text(STUDY.format(methods=["dies-once", "lif", "counts-only"], repetitions=2))
+    (tmp_path / "ways.toml").write_text(study(["dies-once", "lif", "counts-only"], settings=STEPS))
     one, two, joined, local, dask = (tmp_path / name for name in ("one", "two", "joined ü", "local", "dask"))
     methods = method(tmp_path / "methods", "dies-once", penalty=DIES_ONCE)
     steps = tmp_path / "methods" / "steps"
@@ -153,7 +140,7 @@ def test_two_folders_processes_and_dask_with_killed_workers_give_the_same_page(t
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
 def test_a_login_node_without_a_card_queues_runs_for_one_and_a_run_here_is_refused(tmp_path):
     asked = Request("delrec-axonal", "digits", device="cuda", limit=32, epochs=1)
-    resolved = resolve(asked, find_methods(), find_tasks(), workspace_at(tmp_path))
+    resolved = resolve(asked, METHODS, TASKS, workspace_at(tmp_path))
     assert (resolved.device, resolved.configuration["engine"]) == ("cuda", "triton")
     with pytest.raises(BenchError, match="torch finds no CUDA device"):
         perform(resolved, workspace_at(tmp_path))
@@ -170,7 +157,8 @@ def test_a_job_at_its_time_limit_is_queued_again_and_a_killed_one_is_reported(tm
     folder = method(tmp_path / "methods", "cut-off", penalty=CUT_OFF, seconds=3600.0)
     marker = tmp_path / "methods" / "cut-off"
     marker.touch()
-    alone = done_alone("cut-off", place(tmp_path / "alone", folder))
+    alone = place(tmp_path / "alone", folder)
+    whole = work(plan("cut-off", alone), alone).record(alone.workspace)
     marker.unlink()
     there = place(tmp_path / "root", folder)
     options = {"cluster": "local", "timeout_min": 5}  # the last ten minutes of a job count as its limit
@@ -188,7 +176,7 @@ def test_a_job_at_its_time_limit_is_queued_again_and_a_killed_one_is_reported(tm
         assert "cut-off on digits: " in str(done.error) and "its log: " in str(done.error)
         (done,) = executor.map([plan("cut-off", there)], there)
     record = done.record(there.workspace)
-    assert record.content == alone.content
+    assert record.content == whole.content
     assert record.measured["resumed_after"] == ([2] if number == signal.SIGUSR2 else [])
 
 
@@ -212,6 +200,31 @@ def test_an_executor_that_cannot_be_is_refused(tmp_path, name, options, message)
         list(executor.map([plan("lif", there)], there))
 
 
+@pytest.mark.parametrize(
+    ("words", "workers"),
+    [
+        ("--device cuda", {"per_device": 1}),
+        ("--device cuda --per-device 4", {"per_device": 4}),
+        ("--device cuda --jobs 3", {"jobs": 3, "per_device": None}),
+        ("--device auto", {"per_device": 1}),
+        ("", {"per_device": None}),
+    ],
+)
+def test_networks_on_cards_have_one_worker_a_card_unless_told_otherwise(words, workers, tmp_path, monkeypatch):
+    """As many as there are cores would all be on the first card."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    seen = {}
+
+    def choose(name, workspace, **options):
+        seen.update(options)
+        raise BenchError("chosen")
+
+    monkeypatch.setattr("delrec_bench.runs.executors.make_executor", choose)
+    (tmp_path / "data.dvc").touch()
+    app.main(["reproduce", "--study", "leaderboard", "--root", str(tmp_path), *words.split()])
+    assert {name: seen[name] for name in workers} == workers
+
+
 def alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -225,7 +238,7 @@ def alive(pid: int) -> bool:
 def test_workers_end_with_their_parent(tmp_path, monkeypatch, number, code):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")  # refused at once
     methods = method(tmp_path / "methods", "waits", penalty=WAITS)
-    (tmp_path / "waiting.toml").write_text(STUDY.format(methods=["waits"], repetitions=3))
+    (tmp_path / "waiting.toml").write_text(study(["waits", "lif"], settings=STEPS))
     words = ["reproduce", "--study", tmp_path / "waiting.toml", "--methods", methods, "--root", tmp_path, "--jobs", "2"]
     parent = subprocess.Popen([sys.executable, "-m", "delrec_bench.app", *words], stderr=subprocess.DEVNULL)
     workers: list[int] = []

@@ -11,23 +11,19 @@ import pytest
 import torch
 from delrec import deployed
 from delrec_bench import app
-from delrec_bench.config import Request, resolve
+from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
 from delrec_bench.export import Model, find_model, load_network
 from delrec_bench.export.models import Header
 from delrec_bench.export.nir_graph import export_nir, readers, to_nir
-from delrec_bench.methods.method import find_methods
 from delrec_bench.networks import Network, NetworkConfig
-from delrec_bench.runs.single import perform
-from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
+from short_runs import METHODS, TINY, done
 
 nir = pytest.importorskip("nir")
-METHODS, TASKS = find_methods(), find_tasks()
 SHD = {"batch_norm": True, "reset": "hard", "tau": 1.05, "recurrent": "axonal", "recurrent_layers": [1]}
 SHD |= {"readout": "leaky", "delay_init": "uniform", "sigma": 3.0}
 AXONAL = {"feedforward": "v1", "feedforward_form": "axonal"}
-TINY = (("network.hidden", [6, 6]), ("task.limit", 40), ("task.test_limit", 30), ("training.epochs", 1))
 
 
 def network(double=True, **changes):
@@ -180,10 +176,10 @@ def made(tmp_path_factory):
     hard = (("network.reset", "hard"), ("network.readout", "leaky"), ("network.batch_norm", True))
     requests = {
         "hard": Request("delrec-axonal", "digits", overrides=(*TINY, *hard)),
-        "gru": Request("gru", "digits", overrides=(("network.hidden", [6]), *TINY[1:])),
+        "gru": Request("gru", "digits", overrides=TINY),
         "double": Request("silif", "digits", overrides=(*TINY, ("dtype", "float64"))),
     }
-    return workspace, {k: perform(resolve(r, METHODS, TASKS, workspace), workspace).record for k, r in requests.items()}
+    return workspace, {name: done(request, workspace) for name, request in requests.items()}
 
 
 @pytest.mark.parametrize("name", ["hard", "gru", "double"])

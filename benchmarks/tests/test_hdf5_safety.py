@@ -6,46 +6,31 @@ import h5py
 import numpy as np
 import pytest
 from delrec_bench.data.binning import recordings
+from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.tests.fuzzing import fuzz
+from benchmarks.tests.test_tasks_spikes import change, put_lists
 
-NUMBERS = {"times": np.float16, "units": np.uint16}
-
-
-def spikes(values, kind):
-    parts = np.empty(len(values), object)
-    parts[:] = [np.asarray(part, kind) for part in values]
-    return parts
+NUMBERS = {"spikes/times": np.float16, "spikes/units": np.uint16}
 
 
 def small(path, **changes):
-    """A file of four samples; a change replaces a dataset by name, None leaves it out, a callable makes it."""
-    content = {
-        "spikes/times": [[0.1, 0.2], [0.3], [], [0.05, 0.5, 0.9]],
-        "spikes/units": [[1, 699], [5], [], [0, 1, 2]],
-        "labels": np.array([0, 1, 1, 0], np.uint16),
-        "extra/keys": np.array([b"yes", b"no"]),
-        "extra/speaker": np.array([0, 0, 1, 1], np.uint16),
-    } | {name.replace("__", "/"): value for name, value in changes.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        for name, value in content.items():
-            if callable(value):
-                value(file)
-            elif isinstance(value, list):
-                kind = NUMBERS.get(name.rpartition("/")[2], np.float64)
-                file.create_dataset(name, data=spikes(value, kind), dtype=h5py.vlen_dtype(kind))
-            elif value is not None:
-                file[name] = value
+    """A file of four samples; a change replaces a dataset by name, as `change` does."""
+    samples = np.array([0, 1, 1, 0], np.uint16), np.array([0, 0, 1, 1], np.uint16), np.array([2, 1, 0, 3])
+    times, units = [0.1, 0.2, 0.3, 0.05, 0.5, 0.9], [1, 699, 5, 0, 1, 2]
+    write(path, Events(*samples, np.array(times, np.float16), np.array(units, np.uint16)), ("yes", "no"))
+    for place, values in changes.items():
+        name = place.replace("__", "/")
+        lists = partial(put_lists, name=name, values=values, kind=NUMBERS.get(name))
+        change(path, name, lists if isinstance(values, list) else values)
     return path
 
 
 def floats(value, file):
-    lists = spikes([[1, value], [5], [], [0, 1, 2]], np.float64)
-    file.create_dataset("spikes/units", data=lists, dtype=h5py.vlen_dtype(np.float64))
+    put_lists(file, "spikes/units", [[1, value], [5], [], [0, 1, 2]], np.float64)
 
 
 HUGE = {"shape": (1 << 31,), "maxshape": (None,), "chunks": (1 << 16,)}
@@ -111,7 +96,7 @@ def test_whatever_the_datasets_hold_only_our_own_error_comes(tmp_path, drawn):
         with np.errstate(all="ignore"):
             parts = [np.array(part, np.float64).astype(kind) for part in lists]
         if form == "lists" and kind != "S3":
-            file.create_dataset(name, data=spikes(parts, kind), dtype=h5py.vlen_dtype(np.dtype(kind)))
+            put_lists(file, name, parts, kind)
         elif form == "group":
             file.create_group(name)
         elif form != "absent":

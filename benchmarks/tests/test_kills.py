@@ -13,8 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from delrec_bench.records import read_folder
-from delrec_bench.runs.folder import RunFolder, sealed
+from delrec_bench.errors import BenchError
+from delrec_bench.records import read_folder, read_record
+from delrec_bench.runs.folder import Checkpoints, RunFolder, sealed, unsealed
+from delrec_bench.runs.trained import network_of
+from delrec_bench.training import CheckpointError, Fit, Optimisation
+from fuzzing import damaged, fuzz
+from hypothesis import given
+from hypothesis import strategies as st
+from short_runs import study
 
 from benchmarks.tests import killed_run as driver
 from benchmarks.tests.killed_run import compare, read_training, run_folder
@@ -113,14 +120,37 @@ def interrupted() -> None:
     raise KeyboardInterrupt
 
 
-STUDY = """
-summary = "killed again and again"
-[quick]
-methods = ["lif", "delrec-axonal", "counts-only"]
-tasks = ["digits"]
-repetitions = 2
-set = { training.epochs = 3, task.limit = 200, task.test_limit = 60, network.hidden = [8] }
-"""
+@fuzz(200)
+@given(data=st.data())
+def test_whatever_a_checkpoint_holds_the_run_goes_on_or_starts_anew(tmp_path, whole, data):
+    folder, kept = RunFolder(tmp_path, whole.name), (whole / "last.pt").read_bytes()
+    folder.path.mkdir(exist_ok=True)
+    resealed = data.draw(st.booleans())  # by somebody who knows how
+    content = sealed(damaged(data, unsealed(kept))) if resealed else damaged(data, kept)
+    (folder.path / "resume.pt").write_bytes(content)
+    training = Checkpoints(folder).checkpoint()
+    if training is None:
+        assert resealed or not (folder.path / "resume.pt").exists()
+        return
+    assert resealed or content == kept
+    resolved = driver.resolved(whole.parents[1])
+    model = driver.build({"engine": "cpu"}, 1, 10)
+    try:
+        Fit.going_on(training, model, Optimisation(model, resolved.training, "accuracy", 1))
+    except CheckpointError as error:
+        assert str(error)
+
+
+@fuzz(200)
+@given(data=st.data())
+def test_whatever_a_trained_networks_file_holds_only_our_own_error_comes(tmp_path, whole, data):
+    record, path = read_record(whole / "record.json"), tmp_path / "checkpoint.pt"
+    network_of(record, whole / "checkpoint.pt", driver.METHODS)
+    path.write_bytes(damaged(data, (whole / "checkpoint.pt").read_bytes()))
+    try:
+        network_of(record, path, driver.METHODS)
+    except BenchError as error:
+        assert "checkpoint.pt" in str(error)
 
 
 @pytest.mark.timeout(1800)
@@ -128,10 +158,11 @@ def test_a_study_that_is_killed_ten_times_at_random_moments_ends_as_one_left_alo
     """Half of the kills fall into the work itself, half anywhere from the first import on."""
     draw = random.Random(0)
     roots, said = {name: tmp_path / f"{name} ü" for name in ("whole", "killed")}, tmp_path / "said"
+    asked = study(["lif", "delrec-axonal", "counts-only"], settings={"training.epochs": 3, "task.limit": 200})
     for root in roots.values():
         root.mkdir()
         (root / "data.dvc").write_text("outs: []\n")
-        (root / "killed.toml").write_text(STUDY)
+        (root / "killed.toml").write_text(asked)
 
     def start(root):
         words = ["reproduce", "--study", str(root / "killed.toml"), "--root", str(root), "--jobs", "1", "--no-latency"]

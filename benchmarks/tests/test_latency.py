@@ -13,17 +13,15 @@ from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.latency import measuring, timing
 from delrec_bench.latency.drawn import drawn
 from delrec_bench.latency.timing import Times, ratio
-from delrec_bench.methods.method import find_methods
 from delrec_bench.records import expected_key, read_folder, read_record, write_record
 from delrec_bench.studies.expansion import expand
-from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
+from short_runs import METHODS, TASKS
 
 from benchmarks.latency import gate
 from benchmarks.latency.contenders import SHAPES
 from benchmarks.latency.published import RingLayer
 
-METHODS, TASKS = find_methods(), find_tasks()
 SMALL = (("network.hidden", (12, 12)), ("training.batch", 8))
 
 

@@ -8,12 +8,9 @@ from delrec import RecurrentDelays, count_parameters
 from delrec_bench.config import Request, defaults, profiles, settle
 from delrec_bench.config.resolving import with_budget
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.method import find_methods
 from delrec_bench.methods.stack import FOLDER
-from delrec_bench.tasks.task import find_tasks
+from short_runs import METHODS, TASKS
 
-TABLE = find_methods()
-TASKS = find_tasks()
 # Golden counts of trainable parameters: DelRec's tables and code, arXiv 2509.24852 and Research Square rs-9370190;
 # below them those of the other papers.
 GOLDEN = [
@@ -50,15 +47,15 @@ CLASSES = {"shd": 20, "ssc": 35, "ps-mnist": 10}
 
 def resolved(method: str, task: str, profile: str):
     """The network's settings, its inputs and its classes."""
-    values = settle(Request(method, task, profile=profile), TABLE[method], TASKS[task]).values
+    values = settle(Request(method, task, profile=profile), METHODS[method], TASKS[task]).values
     inputs = 1 if task == "ps-mnist" else values["task"]["channels"]
-    return with_budget(TABLE[method], values, inputs, CLASSES[task])["network"], inputs, CLASSES[task]
+    return with_budget(METHODS[method], values, inputs, CLASSES[task])["network"], inputs, CLASSES[task]
 
 
 def built(method: str, task: str, profile: str):
     network, *shape = resolved(method, task, profile)
     torch.manual_seed(0)
-    return TABLE[method].build({**network, "engine": "reference"}, *shape)
+    return METHODS[method].build({**network, "engine": "reference"}, *shape)
 
 
 @pytest.mark.parametrize(("method", "task", "profile", "count"), GOLDEN)
@@ -80,7 +77,7 @@ def test_radlif_holds_its_diagonal_at_zero():
 def test_at_the_equi_parameter_setting_a_method_is_as_wide_as_delrecs_parameters_allow(method, width):
     assert resolved(method, "shd", "equi-parameter")[0]["hidden"] == [width, width]
     wider = Request(method, "shd", profile="equi-parameter", overrides=(("hidden", [9, 9]),))
-    assert settle(wider, TABLE[method], TASKS["shd"]).values["budget"] == 0  # widths that are asked for are taken
+    assert settle(wider, METHODS[method], TASKS["shd"]).values["budget"] == 0  # widths that are asked for are taken
 
 
 def test_every_published_preset_names_methods_tasks_profiles_and_settings_that_exist():
@@ -90,26 +87,26 @@ def test_every_published_preset_names_methods_tasks_profiles_and_settings_that_e
         assert set(file) == {"source", "preset"} and file["source"], path
         for table in file["preset"]:
             assert set(table) <= {"methods", "tasks", "profiles", "task", "training", "network"}, path
-            assert set(table["methods"]) <= set(TABLE) and set(table.get("tasks", ())) <= places, path
+            assert set(table["methods"]) <= set(METHODS) and set(table.get("tasks", ())) <= places, path
             assert set(table.get("profiles", ())) <= set(profiles()), path
             for method in table["methods"]:
                 for group in ("task", "training", "network"):
                     named = {f"{group}.{name}" for name in table.get(group, ())}
-                    assert named <= set(defaults(TABLE[method])), (path, method)
+                    assert named <= set(defaults(METHODS[method])), (path, method)
 
 
 def test_the_leak_and_the_start_are_settings():
     asked = Request("adlif", "shd", overrides=(("leak", "decay"), ("start", "random")))
-    settings = settle(asked, TABLE["adlif"], TASKS["shd"]).values["network"] | {"engine": "reference"}
-    network = TABLE["adlif"].build(settings, 140, 20)
+    settings = settle(asked, METHODS["adlif"], TASKS["shd"]).values["network"] | {"engine": "reference"}
+    network = METHODS["adlif"].build(settings, 140, 20)
     assert count_parameters(network)["neuron"] == 4 * sum(settings["hidden"]) + 20
     assert network.blocks[0].spiking.neuron.start == "random"
     with pytest.raises(ValueError, match="leak = 'some'"):
-        TABLE["adlif"].build({**settings, "leak": "some"}, 140, 20)
+        METHODS["adlif"].build({**settings, "leak": "some"}, 140, 20)
 
 
 def test_pixels_and_forecasts_say_why_not():
     for task in TASKS.values():
         if task.family in ("pixels", "forecast"):
             with pytest.raises(BenchError, match=r"grey values|forecasts a value"):
-                settle(Request("delgrad-axonal", task.name), TABLE["delgrad-axonal"], task)
+                settle(Request("delgrad-axonal", task.name), METHODS["delgrad-axonal"], task)

@@ -1,7 +1,5 @@
 """A metric is one file: its direction chooses the epoch, and records, statistics and tables read the same object."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from delrec import Trainable
@@ -14,21 +12,7 @@ from delrec_bench.studies.searching import ranked
 from delrec_bench.training import Optimisation, fit
 from torch import nn
 
-CLOSE = """
-import numpy as np
-
-from delrec_bench.metrics.metric import Metric
-
-
-def close(predictions, targets):
-    return (np.abs(np.asarray(predictions) - np.asarray(targets)) < 0.5).astype(float)
-
-
-METRIC = Metric(
-    name="close", label="within half a unit", unit="share", direction="greater", predicts="value",
-    score=lambda p, t: float(close(p, t).mean()), per_sample=close, limits=(0.0, 1.0),
-)
-"""
+from benchmarks.tests.test_contributing import block
 
 
 class Scripted(Trainable):
@@ -44,24 +28,24 @@ class Scripted(Trainable):
         self.epoch.fill_(epoch)
 
     def classify(self, inputs):
-        return torch.tensor(self.said[int(self.epoch)]).unsqueeze(1) + self.weight
+        return self.said[int(self.epoch)] + self.weight
 
 
 @pytest.fixture
-def close(tmp_path, monkeypatch) -> Path:
-    (tmp_path / "close.py").write_text(CLOSE)
+def balanced(tmp_path, monkeypatch):
+    """The metric of the documentation, by this name."""
+    (tmp_path / "balanced.py").write_text(block("metric"))
     monkeypatch.setenv("DELREC_BENCH_METRICS", str(tmp_path))
-    return tmp_path
 
 
-def test_a_new_metric_where_more_is_better_does_not_select_its_worst_epoch(close):
-    targets = torch.tensor([0.0, 1.0, 2.0, 3.0]).numpy()
-    samples = DenseSamples(torch.zeros(4, 2).numpy(), targets)
-    three_right, all_off = [0.0, 1.0, 2.0, 30.0], [0.6, 1.6, 2.6, 3.6]
+def test_a_new_metric_where_more_is_better_does_not_select_its_worst_epoch(balanced):
+    targets = torch.tensor([0, 1, 1, 1])
+    samples = DenseSamples(torch.zeros(4, 2).numpy(), targets.numpy())
+    right = torch.eye(2)[targets]
     config = TrainingConfig(epochs=2, batch=4, lr_weights=0.0, lr_delays=0.0)
-    fitted = fit(Scripted(three_right, all_off), samples, samples, config, metric="close")
-    assert [entry["valid_close"] for entry in fitted.history] == [0.75, 0.0]
-    assert (fitted.best_epoch, fitted.valid_score) == (1, 0.75)
+    fitted = fit(Scripted(right, 1 - right), samples, samples, config, metric="balanced")
+    assert [entry["valid_balanced"] for entry in fitted.history] == pytest.approx([1.0, 0.0])
+    assert fitted.best_epoch == 1
 
 
 def test_nmse_of_equal_targets_is_an_error_and_no_number():
@@ -82,7 +66,7 @@ def test_every_metric_agrees_with_itself(name):
     assert metric.format_difference(worse - perfect).startswith(MINUS if metric.more_is_better else "+")
 
 
-def test_a_plateau_is_watched_in_the_metrics_own_direction(close):
+def test_a_plateau_is_watched_in_the_metrics_own_direction(balanced):
     config = TrainingConfig(epochs=2, schedule_weights="plateau")
-    modes = {name: Optimisation(Scripted([0.0]), config, name, 1).schedules["weights"].mode for name in find_metrics()}
-    assert modes == {"accuracy": "max", "close": "max", "nmse": "min"}
+    modes = {name: Optimisation(Scripted(), config, name, 1).schedules["weights"].mode for name in find_metrics()}
+    assert modes == {"accuracy": "max", "balanced": "max", "nmse": "min"}

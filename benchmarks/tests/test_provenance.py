@@ -6,18 +6,13 @@ from pathlib import Path
 import made_up
 import pytest
 from delrec_bench import app
-from delrec_bench.config import Request, resolve
+from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.method import find_methods
 from delrec_bench.records import find_record, publish
 from delrec_bench.runs.again import planned_again, rerun
 from delrec_bench.runs.executors import Place
-from delrec_bench.runs.single import perform
-from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
-
-METHODS, TASKS = find_methods(), find_tasks()
-TINY = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("training.epochs", 2))
+from short_runs import TINY, done
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +26,7 @@ def made(tmp_path_factory):
         "forecast": Request("lif", "mackey-glass", overrides=TINY),
         "derived": Request("delrec-axonal", "digits", overrides=(*TINY, ("evaluation.lesion", "noise=2"))),
     }
-    return workspace, {k: perform(resolve(r, METHODS, TASKS, workspace), workspace).record for k, r in requests.items()}
+    return workspace, {kind: done(request, workspace) for kind, request in requests.items()}
 
 
 @pytest.mark.parametrize("kind", ["network", "budget", "floor", "trial", "forecast", "derived"])

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from delrec_bench import records, results
 from delrec_bench.errors import BenchError
-from delrec_bench.metrics import metric_named
 from delrec_bench.records import run_key, store
 from delrec_bench.records.record import PerSample
 from delrec_bench.studies.collecting import merge
@@ -36,23 +35,10 @@ FAILURE = records.Failure(
     **{name: getattr(RUN, name) for name in records.Asked.model_fields},
     **{"error": "the loss is nan", "traceback": "...", "diverged": True, "attempts": 1, "failed_at": "2026-01-02"},
 )
-RATIOS = ("train_ratio", "infer_ratio", "batch1_ratio")
 
 
 def make(**changes):
     return made_up.remade(RUN, **(VALUES | changes))
-
-
-def forecast(**changes):
-    predictions, targets = [0.1 + 0.2, 1e-17, -3.0, 0.5], [0.3, 0.0, -2.0, 1 / 3]
-    score = metric_named("nmse").score(predictions, targets)
-    values = {"metric": "nmse", "result": {"test_score": score}, "predictions": predictions, "targets": targets}
-    return make(**(values | changes))
-
-
-def latency(**changes):
-    none = dict.fromkeys(("predictions", "targets", "groups", "fingerprint"))
-    return make(kind="latency", result=dict.fromkeys(RATIOS) | changes, **none)
 
 
 def result(**changes):
@@ -120,7 +106,7 @@ def test_the_key_follows_configuration_data_and_results_version():
 
 def test_a_record_comes_back_from_its_file_unchanged(tmp_path):
     wide = make(repetition=0, predictions=[0, 1, 2, 300], data=DATA | {"digest": "cd" * 32})
-    made = [make(), forecast(task="digits:other", data=DATA | {"digest": "ef" * 32}), wide, latency()]
+    made = [make(), wide, made_up.forecast("rlif", 0, 0.4), made_up.latency("lif", "digits")]
     for record in made:
         path = records.write_record(tmp_path / "runs" / record.key / "record.json", record)
         assert records.read_record(path) == record

@@ -8,16 +8,17 @@ from delrec_bench.app import study_commands
 from delrec_bench.config import Request, resolve, settle
 from delrec_bench.environment import machine
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.method import find_methods
 from delrec_bench.records import read_folder
 from delrec_bench.studies import expansion, file
 from delrec_bench.studies.work import UNKNOWN_SECONDS, Past, Work
-from delrec_bench.tasks.task import find_tasks
+from fuzzing import damaged, fuzz
+from hypothesis import given
+from hypothesis import strategies as st
+from short_runs import METHODS, TASKS
 
 from benchmarks.tests import made_up
 from benchmarks.tests.test_evaluation import corpus
 
-METHODS, TASKS = find_methods(), find_tasks()
 MINE = """
 summary = "a study of this test"
 methods = ["lif", "delrec-axonal", "counts-only"]
@@ -263,6 +264,34 @@ def test_delays_that_cannot_start_are_refused_before_any_run(own, workspace):
     first = next(request for request in study.requests if request.method == "delrec-axonal")
     with pytest.raises(BenchError, match="delrec-axonal': delay init high = 20.0"):
         resolve(first, METHODS, TASKS, workspace)
+
+
+VALUES = [
+    b"[", b"{", b"= -1\n", b"= 1e400\n", b"nan", b"= 99999999999999999999\n", b"[[[[", b'"""', b"= true\n", b"= []\n",
+    b"= {}\n", b"[quick]\n", b"a.b.c = 1\n", b"1979-05-27", b"\xff", b"seeds.split", b"repetitions = 100000000\n",
+]  # fmt: skip
+
+
+@fuzz(300)
+@given(data=st.data())
+def test_whatever_a_study_file_holds_only_our_own_error_comes(tmp_path, data):
+    path, content = tmp_path / "mine.toml", (SWEEP + CONTRAST).encode()
+    if data.draw(st.booleans()):  # by lines, which more often gives TOML
+        lines = content.splitlines()
+        at = data.draw(st.integers(0, len(lines) - 1))
+        other = data.draw(st.sampled_from([*lines, b"x = 1", b"repetitions = 1000000", b"[small.set.seeds]"]))
+        lines[at : at + data.draw(st.integers(0, 2))] = [other]
+        content = b"\n".join(lines)
+    else:
+        content = damaged(data, content, *VALUES)
+    path.write_bytes(content)
+    profile, repetitions = data.draw(st.sampled_from([None, "small", "large"])), data.draw(st.sampled_from([None, 1]))
+    try:
+        found = expansion.expand(str(path), profile, METHODS, TASKS, expansion.Wanted(repetitions=repetitions))
+        assert len(found.requests) < 100_000
+    except BenchError as error:
+        assert "mine" in str(error) or "profile" in str(error), error
+        assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("name", file.study_files())

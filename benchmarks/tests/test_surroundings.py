@@ -2,41 +2,28 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from delrec_bench import app
+from delrec_bench.config import Request
 from delrec_bench.records import read_folder, read_record
 from delrec_bench.runs import folder
+from delrec_bench.tracking import records_from_mlflow
 from delrec_bench.workspace import find_workspace, workspace_at
+from short_runs import TINY, done, study
 
-SMALL = ["--set", "training.epochs=2", "--set", "network.hidden=6", "--set", "task.limit=40", "--set"]
-RUN = ["run", "lif", "digits", *SMALL, "task.test_limit=30"]
-STUDY = """
-summary = "{name}"
-methods = {methods}
-tasks = ["digits"]
-repetitions = 2
-
-[quick.set]
-training.epochs = 2
-network.hidden = [6]
-task.limit = 40
-task.test_limit = 30
-"""
-
+RUN = shlex.split(Request("lif", "digits", overrides=TINY).command())[1:]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc, mounts")
 
 
-@pytest.fixture
-def alone(tmp_path, capsys):
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
     """The record of the run where nothing fails."""
-    assert app.main([*RUN, "--root", str(made(tmp_path / "alone"))]) == 0
-    capsys.readouterr()
-    (record,) = read_folder(tmp_path / "alone" / "runs")[0]
-    return record
+    return done(Request("lif", "digits", overrides=TINY), workspace_at(tmp_path_factory.mktemp("alone")))
 
 
 def made(path: Path) -> Path:
@@ -62,7 +49,7 @@ def no_room_for(monkeypatch, name: str) -> None:
     "name", ["record.json", "checkpoint.pt", "resume.pt", "history.jsonl", "failure.json", "mine.json", "mine.csv"]
 )
 def test_no_room_for_a_file_is_told_and_the_next_call_makes_it(tmp_path, monkeypatch, capsys, alone, name):
-    (tmp_path / "mine.toml").write_text(STUDY.format(name="mine", methods='["lif", "counts-only"]'))
+    (tmp_path / "mine.toml").write_text(study(["lif", "counts-only"]))
     monkeypatch.setattr(folder, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")  # refused at once: the page comes from the records
     root = made(tmp_path / "root")
@@ -109,11 +96,11 @@ def may_mount() -> bool:
 def test_a_disk_that_is_really_full_or_read_only_is_told_and_costs_nothing(tmp_path, alone):
     root = made(tmp_path / "root")
     words = ["unshare", "-rm", "sh", "-c", MOUNTED, "sh", sys.executable, "-m", "delrec_bench.app", *RUN]
-    done = subprocess.run([*words, "--root", "."], capture_output=True, text=True, timeout=280, cwd=root)
-    assert "bug" not in done.stderr and "Traceback" not in done.stderr, done.stderr
-    assert "No space left on device" in done.stderr and "Read-only file system" in done.stderr
-    full, emptied, shown, other, text = done.stdout.splitlines()
-    assert (full, emptied, shown, other) == ("2", "0", "0", "2"), done.stderr
+    ended = subprocess.run([*words, "--root", "."], capture_output=True, text=True, timeout=280, cwd=root)
+    assert "bug" not in ended.stderr and "Traceback" not in ended.stderr, ended.stderr
+    assert "No space left on device" in ended.stderr and "Read-only file system" in ended.stderr
+    full, emptied, shown, other, text = ended.stdout.splitlines()
+    assert (full, emptied, shown, other) == ("2", "0", "0", "2"), ended.stderr
     (root / "record.json").write_text(text)
     assert read_record(root / "record.json").content == alone.content
 
@@ -126,8 +113,8 @@ def test_no_home_is_no_error(tmp_path, alone, home):
     environment = {name: value for name, value in os.environ.items() if name not in gone}
     environment |= {} if home is None else {"HOME": home}
     words = [sys.executable, "-m", "delrec_bench.app", *RUN, "--root", str(made(tmp_path / "root"))]
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=280)
-    assert done.returncode == 0, done.stderr
+    ended = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=280)
+    assert ended.returncode == 0, ended.stderr
     assert read_folder(tmp_path / "root" / "runs")[0][0].content == alone.content
 
 
@@ -149,10 +136,10 @@ def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
 def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose_nothing(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     root = made(tmp_path / "one folder ü 中")
-    studies = {"first": '["lif", "counts-only"]', "second": '["lif", "time-slices"]'}
+    studies = {"first": ["lif", "counts-only"], "second": ["lif", "time-slices"]}
     running = []
     for name, methods in studies.items():
-        (tmp_path / f"{name}.toml").write_text(STUDY.format(name=name, methods=methods))
+        (tmp_path / f"{name}.toml").write_text(study(methods))
         words = ["reproduce", "--study", str(tmp_path / f"{name}.toml"), "--root", str(root), "--no-latency"]
         command = [sys.executable, "-m", "delrec_bench.app", *words, "--jobs", "1", "--json"]
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
@@ -163,6 +150,4 @@ def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose
     assert len(read_folder(root / "runs")[0]) == 6  # two of lif in common
     assert [content["runs"] for content in (first, second)] == [4, 4]
     assert app.main(["sync", "--root", str(root)]) == 0
-    from delrec_bench.tracking import records_from_mlflow
-
     assert len(records_from_mlflow(workspace_at(root))) == 6

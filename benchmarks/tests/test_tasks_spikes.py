@@ -51,15 +51,22 @@ def load(tmp_path, corpus):
 
 
 def change(path, name, values):
-    """Put other values in a dataset, of another type if need be; None leaves it out."""
+    """Put other values in a dataset, perhaps of another type; None leaves it out; a function of the file makes it."""
     with h5py.File(path, "r+") as file:
         del file[name]
-        if isinstance(values, list):
-            parts = np.empty(len(values), object)
-            parts[:] = values
-            file.create_dataset(name, data=parts, dtype=h5py.vlen_dtype(values[0].dtype))
+        if callable(values):
+            values(file)
+        elif isinstance(values, list):
+            put_lists(file, name, values, values[0].dtype)
         elif values is not None:
             file[name] = values
+
+
+def put_lists(file, name, values, kind):
+    """Make a dataset of lists of numbers."""
+    parts = np.empty(len(values), object)
+    parts[:] = [np.asarray(part, kind) for part in values]
+    file.create_dataset(name, data=parts, dtype=h5py.vlen_dtype(np.dtype(kind)))
 
 
 def lists(path, name):

@@ -2,6 +2,7 @@
 
 import io
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ from delrec_bench.config import TrainingConfig
 from delrec_bench.data.samples import DenseSamples
 from delrec_bench.errors import DivergedError
 from delrec_bench.networks import Network, NetworkConfig
+from delrec_bench.runs import folder
+from delrec_bench.runs.folder import Checkpoints, RunFolder
 from delrec_bench.training import HeldOut, Optimisation, ProtocolError, evaluate, fit, score_test
+from delrec_bench.training.resuming import random_states, set_random_states
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected call of")  # schedules are looked at without an update between
 
@@ -110,6 +114,32 @@ def test_a_training_that_goes_on_from_a_checkpoint_ends_the_same_to_the_bit(sche
     rest = fit(network(dropout=0.2, recurrent_dropout=0.2), samples(), samples(seed=1), config, keeper=Kept(kept.saved))
     assert rest.history == whole.history and len(rest.history) == 5
     assert all(torch.equal(rest.state[name], value) for name, value in whole.state.items())
+
+
+def test_a_checkpoint_goes_on_on_the_card_that_it_is_of(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(folder, "CHECKPOINT_SECONDS", 0.0)
+
+    def on(card):
+        monkeypatch.setattr(folder, "machine", lambda device: card)
+        return Checkpoints(RunFolder(tmp_path, "key"), "cuda")
+
+    first = on("this card")
+    assert first.checkpoint() is None
+    training = {"fit": {"history": [{"epoch": 1}]}}
+    first.epoch_ended({"epoch": 1}, lambda: training)
+    assert on("this card").checkpoint() == training
+    assert on("another card").checkpoint() is None
+    assert "machine" in capsys.readouterr().err
+
+
+def test_generators_go_on_where_fewer_cards_are_seen(monkeypatch):
+    """All cards' states were kept: on a machine that shows fewer, the checkpoint was thrown away."""
+    put = []
+    card = SimpleNamespace(is_initialized=lambda: True, get_rng_state=lambda: torch.arange(3), set_rng_state=put.append)
+    for name, function in vars(card).items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    set_random_states(random_states())
+    assert len(put) == 1 and torch.equal(put[0], torch.arange(3))
 
 
 @pytest.mark.parametrize(("ties", "chosen"), [("last", max), ("first", min)])
