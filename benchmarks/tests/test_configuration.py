@@ -5,7 +5,6 @@ import re
 import shlex
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -140,9 +139,9 @@ def test_what_does_not_fit_the_data_is_refused(workspace):
 
 def test_a_network_of_a_plug_in_that_cannot_be_counted_without_memory_is_built():
     def build(settings, inputs, classes):
-        weight = torch.nn.Linear(inputs, classes).weight
-        float(weight.detach().sum())  # a tensor without memory has no sum
-        return SimpleNamespace(count=lambda: SimpleNamespace(trainable=weight.numel()))
+        layer = torch.nn.Linear(inputs, classes, bias=False)
+        float(layer.weight.detach().sum())  # a tensor without memory has no sum
+        return layer
 
     needy = Method("needy", "s", "s", "weights", settings={"hidden": [4]}, build=build)
     assert counted(needy, {"hidden": [4]}, 3, 2) == 6
