@@ -13,12 +13,12 @@ from delrec_bench.report.content import Page
 from delrec_bench.report.declared import Expected
 from delrec_bench.report.published import published_for
 from delrec_bench.report.rows import Row
-from delrec_bench.report.tables import Cell, table
+from delrec_bench.report.tables import SINGLE, STEP, Cell, table
 from delrec_bench.workspace import base_and_folder
 
 FIELD = ("shd", "ssc", "ps-mnist")
 """The tasks of the field: they come first, with size, times and published values; of the others the score is shown."""
-SCORE, SIZE, STEP, SINGLE = "test score", "trainable parameters", "training step", "batch-1 inference"
+SCORE, SIZE = "test score", "trainable parameters"
 PUBLISHED = "published, on the official data"
 README_ROWS = (
     *("lif", "rlif", "dcls-fixed", "dcls", "delrec-axonal-fixed", "delrec-axonal-fixed-spread", "delrec-axonal"),
@@ -27,10 +27,10 @@ README_ROWS = (
 
 
 class Line(NamedTuple):
-    """A method of the board: the command that makes its rows again, whether it is a user's, and its cells."""
+    """A method of the board: the commands that make its rows again, whether it is a user's, and its cells."""
 
     asked: Expected
-    command: str
+    commands: Sequence[str]
     new: bool
     cells: Mapping[tuple[str, str], Cell]  # by kind of column and task
 
@@ -49,11 +49,6 @@ class Board:
     page: Page
     columns: Mapping[str, Sequence[str]]  # kind -> tasks
     lines: Sequence[Line]
-
-    @property
-    def scored(self) -> list[str]:
-        """The tasks that there are runs of."""
-        return [task for task in self.columns[SCORE] if self.page.stamp(task)]
 
     def head(self, task: str, kind: str = SCORE) -> str:
         """A task's name, with the metric where that is no accuracy; published values are of the official data."""
@@ -77,7 +72,7 @@ class Board:
         return table(
             {"method": Cell(line.asked.called, "new, run here" * line.new)}
             | {self.head(task): line.cells[SCORE, task].bare for task in self.columns[SCORE]}
-            | {SIZE: line.size}
+            | {f"{SIZE} (range over tasks)": line.size}
             | {f"{STEP}, {self.page.title_of(t).partition(' (')[0]}": line.cells[STEP, t].bare for t in timed[:1]}
             for line in lines
         )
@@ -96,9 +91,12 @@ def board_of(page: Page) -> Board:
     lines = []
     for name in sorted(best_first, key=lambda name: FAMILIES.index(asked[name].family)):
         folder = page.declared.new.get(name)
-        command = f"leaderboard --methods {folder}" if folder else f"reproduce --only-methods {name} --all"
+        commands = [f"delrec-bench leaderboard --methods {folder}"]
+        if folder is None:
+            again = page.declared.again.items()
+            commands = [f"{one} --only-methods {name}" for one, of in again if any((name, task) in rows for task in of)]
         cells = {(kind, task): cell for task in tasks for kind, cell in _cells(task, name, rows).items()}
-        lines.append(Line(asked[name], f"delrec-bench {command}", folder is not None, cells))
+        lines.append(Line(asked[name], commands, folder is not None, cells))
 
     def shown(kind: str, task: str) -> bool:
         if kind == SCORE and task in FIELD:  # also without runs: its cells give the commands that fill it
@@ -126,5 +124,5 @@ def _cells(task: str, method: str, rows: Mapping[tuple[str, str], Row]) -> dict[
     runs, score = tables.runs_cell(row).text, tables.score_cell(row)
     note = ": ".join(filter(None, (runs and f"{runs} run" + "s" * (runs != "1"), tables.spread(row))))
     cells[SCORE] = Cell(score.text, note, score.value, row["command"] or "")
-    single = tables.number_cell(row["latency_batch1_ms"], words.milliseconds)
-    return cells | {SIZE: tables.parameters_cell(row), STEP: tables.step_cell(row), SINGLE: single}
+    times = {STEP: tables.time_cell(row, "train"), SINGLE: tables.time_cell(row, "batch1")}
+    return cells | times | {SIZE: tables.parameters_cell(row)}

@@ -1,6 +1,6 @@
 """What a page is: a study in one profile (the board: in all of them), and nothing else."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -58,6 +58,7 @@ class Declaration:
     primary: Comparison | None = None  # the one that the study's repetitions are meant for
     contrasts: tuple[Comparison, ...] = ()  # beside those of each row with its own control; exploratory
     diverged: tuple[Failure, ...] = ()  # training left the finite numbers: they have no record, and are not awaited
+    again: Mapping[str, Collection[str]] = field(default_factory=dict)  # commands that make the runs -> their tasks
     new: Mapping[str, str] = field(default_factory=dict)  # methods of a user on the board -> the folder they are in
 
     @property
@@ -71,13 +72,6 @@ class Declaration:
         study = self.study
         title = study.question or study.summary or study.name
         return title[:1].upper() + title[1:] + f" ({study.profile})" * (study.page != study.name)
-
-    @property
-    def again(self) -> str:
-        """The command that makes the page."""
-        words = ["delrec-bench", "reproduce", "--study", self.study.argument]
-        words += ["--all"] if self.board else ["--profile", self.study.profile]
-        return " ".join([*words, *(f"--data {task}=DIR" for task in self.study.data), *self.study.narrowed])
 
     def about(self, task: str) -> Task:
         """A row's task."""
@@ -103,9 +97,11 @@ def page_of(
         keys: Of the study's requests, where they are known; else they are found by their settings. Not of the board.
     """
     awaited = {(r.spot, r.repetition): r for r in study.requests if study.scored}
+    profiles = [study]
     if study.name == BOARD:
+        profiles = [expand(BOARD, profile, methods, tasks) for profile in study_file(study_path(BOARD)).profiles]
         own = {base_and_folder(one.task) for one in (*records, *failures)}
-        study, keys = _whole_board(study, methods, tasks, own), None
+        study, keys = _whole_board(study, profiles, own), None
     keys = keys or keys_of(study.requests, methods, tasks, records, failures)
     keyed = list(zip(study.requests, keys, strict=True))
     names = names_of(study)
@@ -138,24 +134,33 @@ def page_of(
         primary=primary,
         contrasts=tuple(Comparison(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),
         diverged=tuple(_diverged(keyed, failures)),
+        again={_command(one, tasks): {request.task for request in one.requests} for one in profiles},
         new=new or {},
     )
 
 
-def _whole_board(study: Study, methods: MethodTable, tasks: TaskTable, there: Iterable[tuple[str, str]]) -> Study:
+def _command(study: Study, tasks: TaskTable) -> str:
+    """The command that makes the runs of a study in its profile; `DIR` stands for files of a user."""
+    own: Iterable[str] = study.data
+    if study.name == BOARD:
+        own = dict.fromkeys(request.task for request in study.requests if not tasks[request.task].embedded)
+    words = ["delrec-bench reproduce --study", study.argument, "--profile", study.profile, *study.narrowed]
+    return " ".join([*words, *(f"--data {task}=DIR" for task in own), *["--all"] * (study.name == BOARD)])
+
+
+def _whole_board(study: Study, profiles: Sequence[Study], there: Iterable[tuple[str, str]]) -> Study:
     """The leaderboard in all its profiles, on its own data and on the (task, folder) that there are runs of."""
     own = {(r.spot, r.repetition): r for r in study.requests}
-    profiles = study_file(study_path(BOARD)).profiles
-    expanded = [expand(BOARD, profile, methods, tasks) for profile in profiles]
     requests = [
         replace(own.get((r.spot, r.repetition), r), data=data)
-        for one in expanded
+        for one in profiles
         for r in one.requests
         for data in (None, *(folder for task, folder in sorted(there) if folder and task == r.task))
     ]
-    margin = {task: value for one in expanded for task, value in one.margin.items()}
-    more: dict[str, Any] = {"page": BOARD, "profile": " ".join(profiles), "scored": False, "margin": margin}
-    return replace(study, requests=tuple(requests), **more)
+    margin = {task: value for one in profiles for task, value in one.margin.items()}
+    notes = tuple(dict.fromkeys(note for one in profiles for note in one.notes))
+    more: dict[str, Any] = {"page": BOARD, "scored": False, "margin": margin, "notes": notes}
+    return replace(study, requests=tuple(requests), profile=" ".join(one.profile for one in profiles), **more)
 
 
 def _diverged(keyed: Sequence[tuple[Request, str]], failures: Iterable[Failure]) -> Iterable[Failure]:

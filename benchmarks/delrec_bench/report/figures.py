@@ -56,7 +56,8 @@ def _picture(page: Page, cost: str) -> Drawn | None:
     if len(rows) < 2:
         return None
     task, metric, families = rows[0]["task"], rows[0].metric, [row.asked.family for row in rows]
-    xs, ys = [row[cost] for row in rows], [metric.shown(row["score_mean"]) for row in rows]
+    points = [(row[cost], metric.shown(row["score_mean"]), row.title, COLOURS[row.asked.family]) for row in rows]
+    xs, ys, *_ = map(list, zip(*points, strict=True))
     with drawing.panels([5.4], drawing.BROAD) as (figure, (axes,)):
         order = sorted({*families}, key=FAMILIES.index)
         sns.scatterplot(x=xs, y=ys, hue=families, hue_order=order, palette=COLOURS, s=49, linewidth=0, ax=axes)
@@ -71,8 +72,7 @@ def _picture(page: Page, cost: str) -> Drawn | None:
         axes.set(xlabel=label, ylabel=f"test {metric.label}")
         for best in [row for row in page.of(task) if row.kind == "floor" and row.records][:1]:  # the best comes first
             _level(axes, best)
-        points = zip(xs, ys, (row.title for row in rows), map(COLOURS.__getitem__, families), strict=True)
-        drawing.label_points(axes, list(points))
+        drawing.label_points(axes, points)
         title = f"{page.title_of(task)}: accuracy against {label.partition(',')[0]}"
         caption = f"Points nearer the top left are better. Means over runs.{more}"
         return Drawn(name, title, caption, drawing.text_of(figure))

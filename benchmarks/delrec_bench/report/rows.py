@@ -144,8 +144,8 @@ def comparable(records: Iterable[Record]) -> list[Record]:
 
 def _row(declared: Declaration, task: str, asked: Expected, group: list[Record], latency: list[Record]) -> Row:
     # the latency of the very network of the runs, or of the budget that is asked for
-    which, of = ("network", group[0].configuration.get("network")) if group else ("budget", asked.budget)
-    alike = [r for r in latency if (r.task, r.method, r.configuration.get(which)) == (task, asked.base, of)]
+    which, value = ("network", group[0].configuration.get("network")) if group else ("budget", asked.budget)
+    alike = [r for r in latency if (r.task, r.method, r.configuration.get(which)) == (task, asked.base, value)]
     measured = alike[-1] if alike else None
     of = group or ([measured] if measured else [])
     lost = sorted(

@@ -11,6 +11,8 @@ from delrec_bench.report.content import Page
 from delrec_bench.report.judging import Difference
 from delrec_bench.report.rows import COLUMNS, Row
 
+STEP, SINGLE = "training step (× LIF)", "batch-1 inference (× LIF)"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -50,8 +52,8 @@ def left(frame: pd.DataFrame) -> list[bool]:
 def as_text(frame: pd.DataFrame) -> str:
     """A table as a terminal shows it, its first column aligned left."""
     names = frame.iloc[:, 0].map(str)
-    width = names.str.len().max()
-    return frame.map(str).assign(**{frame.columns[0]: names.str.ljust(width)}).to_string(index=False)
+    aligned = {frame.columns[0]: names.str.ljust(names.str.len().max())}
+    return frame.map(str).assign(**aligned).to_string(index=False)
 
 
 def to_csv(page: Page) -> str:
@@ -70,13 +72,9 @@ def _plain(value: object) -> object:
 def spread(row: Row) -> str:
     """The 95 percent interval of a row's score; of few runs their range, of one run nothing."""
     ends = row["score_low"], row["score_high"]
-    if not row.compared and row["n"] > 1:
+    if row.records and not row.compared:
         ends = min(row.scores.values()), max(row.scores.values())
-    if not row.records or (
-        row.kind == "floor" and not row["score_sd"]
-    ):  # a floor that draws nothing is always the same
-        return ""
-    return words.interval(row.metric.format, *ends)
+    return "" if ends[0] == ends[1] else words.interval(row.metric.format, *ends)
 
 
 def score_cell(row: Row) -> Cell:
@@ -101,9 +99,9 @@ def parameters_cell(row: Row) -> Cell:
     return Cell(words.number(trained), note, trained)
 
 
-def step_cell(row: Row) -> Cell:
-    """A training step relative to the LIF network's, and its milliseconds."""
-    ratio, time = row["latency_train_ratio"], number_cell(row["latency_train_ms"], words.milliseconds)
+def time_cell(row: Row, mode: str) -> Cell:
+    """A training step or an inference relative to the LIF network's, and its milliseconds."""
+    ratio, time = row[f"latency_{mode}_ratio"], number_cell(row[f"latency_{mode}_ms"], words.milliseconds)
     return time if ratio is None else Cell(f"{ratio:.1f}×", time.text, ratio)
 
 
@@ -121,7 +119,7 @@ def row_table(rows: Sequence[Row]) -> pd.DataFrame:
             label: score_cell(row),
             "runs": runs_cell(row),
             "trainable parameters": parameters_cell(row),
-            "training step": step_cell(row),
+            STEP: time_cell(row, "train"),
         }
         for row in rows
     )
@@ -134,8 +132,8 @@ def more_table(page: Page, task: str) -> pd.DataFrame:
             "method": Cell(row.title, f"`{row['method']}`"),
             "rank": row["rank_group"] or "",
             "delay parameters": number_cell(row["parameters_delays"] or None, note=row.delays),
-            "inference": number_cell(row["latency_infer_ms"], words.milliseconds),
-            "batch-1 inference": number_cell(row["latency_batch1_ms"], words.milliseconds),
+            "inference (× LIF)": time_cell(row, "infer"),
+            SINGLE: time_cell(row, "batch1"),
             "spikes per neuron and step": rates_cell(row),
             "synaptic operations": number_cell(row["synaptic_operations"]),
             "all runs": repetitions(row),
@@ -168,7 +166,9 @@ def verdict_table(page: Page, shown: Sequence[Difference] | None = None) -> pd.D
         margin, least = (Cell(words.difference(metric, x).lstrip("+"), value=x) for x in (v.margin, v.detectable))
         lines.append(
             {
-                "comparison": Cell(d.title, d.about or ("declared" if d.primary else "exploratory")),
+                "comparison": Cell(
+                    d.title, ": ".join(filter(None, ("declared" if d.primary else "exploratory", d.about)))
+                ),
                 "task": page.title_of(d.method["task"]),
                 "difference": Cell(words.difference(metric, v.difference), value=v.difference),
                 "95 % interval": words.interval(form, v.low, v.high) * v.compared,

@@ -126,7 +126,7 @@ def refusal(page: Page, *, allow_mixed: bool, changed: Sequence[str]) -> str | N
     if changed:
         return f"the tree has uncommitted changes (such as {changed[0]}); commit them"
     if not page.rows:
-        return f"it has no runs; run {page.declared.again} first"
+        return f"it has no runs; run {' or '.join(page.declared.again)} first"
     if page.mixed:
         return f"data or engines are mixed in {words.listed(page.mixed)}; delete the runs that do not belong"
     if (len(page.revisions) > 1 or any(name.endswith("+dirty") for name in page.revisions)) and not allow_mixed:
