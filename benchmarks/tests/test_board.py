@@ -100,7 +100,7 @@ def test_what_is_counted_of_the_parameters_is_what_is_trained(records):
     cell = cells_of(page, "delrec-axonal-fixed")[SIZE, STAND_IN]
     assert str(cell) == "9,000 (12,000 with fixed delays)"
     short = board_of(page).short(["delrec-axonal-fixed"])
-    assert short["trainable parameters"].map(str).tolist() == ["9,000–9,500"] and "runs" not in short
+    assert short["trainable parameters (range over tasks)"].map(str).tolist() == ["9,000–9,500"] and "runs" not in short
 
 
 def test_published_values_stand_apart_with_how_their_checkpoint_was_chosen(page):

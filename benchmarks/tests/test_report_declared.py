@@ -114,6 +114,6 @@ def test_a_page_is_named_by_study_and_profile_and_made_again_by_a_command_that_n
         "delrec-bench reproduce --study sigma --profile paper"
     ]
     found = declared([Request("lif", "shd", data="corpora/mine")], data={"shd": "corpora/mine"})
-    assert found.study.page == "sigma" and [*found.again][0].endswith("--profile quick --data shd=DIR")
+    assert found.study.page == "sigma" and next(iter(found.again)).endswith("--profile quick --data shd=DIR")
     narrowed = declared([Request("lif", "digits")], narrowed=("--only-methods lif",), argument="theirs.toml")
     assert [*narrowed.again] == ["delrec-bench reproduce --study theirs.toml --profile quick --only-methods lif"]

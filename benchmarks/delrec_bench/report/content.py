@@ -139,10 +139,9 @@ class Page:
         found = []
         for task in self.tasks:
             title, rows = self.title_of(task), [row for row in self.of(task) if row.kind == "run"]
-            told = {f"on {title}": too_short(rows)}
-            if not any(told.values()):
-                told = {f"of {row.title} on {title}": too_short([row]) for row in rows}
-            found += [f"{runs} {where}" for where, runs in told.items() if runs]
+            whole, each = too_short(rows), [(row, too_short([row])) for row in rows]
+            found += [f"{whole} on {title}"] * bool(whole)
+            found += [f"{runs} of {row.title} on {title}" for row, runs in each if runs and not whole]
         return found
 
     @cached_property
