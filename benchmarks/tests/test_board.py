@@ -5,7 +5,7 @@ import io
 from dataclasses import replace
 
 import pytest
-from delrec_bench.methods.method import FAMILIES, find_methods
+from delrec_bench.methods.method import FAMILIES
 from delrec_bench.report.board import PUBLISHED, SCORE, SIZE, board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
@@ -14,11 +14,10 @@ from delrec_bench.report.tables import as_text, to_csv
 from delrec_bench.report.texts import said
 from delrec_bench.report.writing import filled
 from delrec_bench.studies.expansion import expand
-from delrec_bench.tasks.task import find_tasks
+from short_runs import METHODS, TASKS
 
 from benchmarks.tests import made_up
 
-METHODS, TASKS = find_methods(), find_tasks()
 STAND_IN = "shd:spoken-digits@298f8453"
 NAMES = ("lif", "delrec-axonal", "delrec-axonal-fixed", "time-slices", "delrec-axonal-fixed-spread")
 

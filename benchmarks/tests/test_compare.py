@@ -8,6 +8,7 @@ from delrec_bench.methods.method import find_methods
 from delrec_bench.records import find_record, publish, read_folder, read_record, write_record
 from delrec_bench.runs.trained import network_of
 from delrec_bench.workspace import workspace_at
+from short_runs import study
 
 from benchmarks.tests import made_up
 
@@ -95,21 +96,9 @@ def test_two_sets_of_runs_are_compared_row_by_row_and_the_exit_code_follows(tmp_
     assert code == 2 and "'lif' is not a set of runs" in line
 
 
-STUDY = """
-summary = "a sweep"
-methods = ["delrec-axonal"]
-tasks = ["digits"]
-repetitions = 2
-
-[quick]
-sweep = { sigma = [0.0, 3.0] }
-set = { training.epochs = 1, network.hidden = [6], task.limit = 40, task.test_limit = 30 }
-"""
-
-
 def test_points_of_a_sweep_are_compared_by_a_studys_runs(tmp_path, compared, capsys):
     path = tmp_path / "mine.toml"
-    path.write_text(STUDY)
+    path.write_text(study(["delrec-axonal"], sweep={"sigma": [0.0, 3.0]}))
     words = ["reproduce", "--study", str(path), "--no-latency", "--jobs", "1", "--root", str(tmp_path)]
     assert app.main(words) == 0
     capsys.readouterr()

@@ -4,15 +4,13 @@ from dataclasses import replace
 
 import pytest
 from delrec_bench.config import Request
-from delrec_bench.methods.method import find_methods
 from delrec_bench.records import Failure
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import page_of
 from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.file import PrimaryTable
-from delrec_bench.tasks.task import find_tasks
+from short_runs import METHODS, TASKS
 
-METHODS, TASKS = find_methods(), find_tasks()
 PAIR = ("delrec-axonal", "delrec-axonal-fixed")
 
 

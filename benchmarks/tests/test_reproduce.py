@@ -5,27 +5,12 @@ import json
 import pytest
 from delrec_bench import app
 from delrec_bench.errors import BenchError, DivergedError, RunError
-from delrec_bench.methods.method import find_methods
 from delrec_bench.records import read_folder
 from delrec_bench.studies import expansion, file
-from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
+from short_runs import METHODS, TASKS, study
 from test_tracking import children
 
-STUDY = """
-summary = "a study of this test"
-
-[quick]
-methods = ["lif", "delrec-axonal", "time-slices"]
-tasks = ["digits"]
-repetitions = 2
-
-[quick.set]
-training.epochs = 1
-network.hidden = [6]
-task.limit = 40
-task.test_limit = 30
-"""
 OUTPUTS = ("leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard.html", "metrics.json")
 
 
@@ -33,7 +18,9 @@ OUTPUTS = ("leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard
 def root(checkout, tmp_path_factory, monkeypatch):
     """A checkout whose leaderboard is the study of this test."""
     folder = tmp_path_factory.mktemp("studies")
-    (folder / "leaderboard.toml").write_text(STUDY)
+    (folder / "leaderboard.toml").write_text(
+        study(["lif", "delrec-axonal", "time-slices"], settings={"training.epochs": 1})
+    )
     monkeypatch.setattr(file, "FOLDER", folder)
     return checkout
 
@@ -105,15 +92,15 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
 
 
 def test_a_study_chooses_by_attribute(tmp_path):
-    path, methods, tasks = tmp_path / "mine.toml", find_methods(), find_tasks()
+    path = tmp_path / "mine.toml"
     chosen = "methods = {board = true}\ntasks = {embedded = true}\nrepetitions = 1\n"
     path.write_text(f"summary = 'x'\n[quick]\n{chosen}")
-    study = expansion.expand(str(path), "quick", methods, tasks)
-    assert {r.method for r in study.requests} == {name for name, method in methods.items() if method.board}
-    assert {r.task for r in study.requests} == {name for name, task in tasks.items() if task.embedded}
-    assert ("time-slices", "mackey-glass") in {(method, task) for method, task, _ in study.skipped}
+    made = expansion.expand(str(path), "quick", METHODS, TASKS)
+    assert {r.method for r in made.requests} == {name for name, method in METHODS.items() if method.board}
+    assert {r.task for r in made.requests} == {name for name, task in TASKS.items() if task.embedded}
+    assert ("time-slices", "mackey-glass") in {(method, task) for method, task, _ in made.skipped}
     wrong = "summary = 'x'\n[quick]\nmethods = {fast = true}\n"
     for text, message in ((wrong, "no attribute 'fast'"), ("[quick\n", r"mine\.toml is not TOML")):
         path.write_text(text)
         with pytest.raises(BenchError, match=message):
-            expansion.expand(str(path), "quick", methods, tasks)
+            expansion.expand(str(path), "quick", METHODS, TASKS)

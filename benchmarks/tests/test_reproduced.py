@@ -15,6 +15,7 @@ from delrec_bench.runs.executors import Place, do
 from delrec_bench.statistics.reproduced import MadeTwice, fingerprint_difference, judge, match, pair_word
 from delrec_bench.training.fingerprint import fingerprint, signs
 from delrec_bench.workspace import workspace_at
+from short_runs import study
 
 from benchmarks.tests import made_up
 
@@ -148,24 +149,8 @@ def test_the_signs_are_fixed_and_balanced():
     assert abs(signs(10_000, 2).mean()) < 0.05 and abs((signs(10_000, 1) * signs(10_000, 2)).mean()) < 0.05
 
 
-STUDY = """
-summary = "made again"
-methods = ["lif"]
-tasks = ["digits"]
-repetitions = 1
-
-[quick]
-
-[quick.set]
-network.hidden = [12, 12]
-task.limit = 100
-task.test_limit = 40
-training.epochs = 2
-"""
-
-
 def reproduced(root, capsys):
-    (root / "mine.toml").write_text(STUDY)
+    (root / "mine.toml").write_text(study(["lif"], 1, settings=TINY))
     words = ["reproduce", "--study", str(root / "mine.toml"), "--no-latency", "--jobs", "1", "--root", str(root)]
     code = app.main([*words, "--json"])
     out, err = capsys.readouterr()
