@@ -13,6 +13,7 @@ import random
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,18 +97,28 @@ def dies_at(moment: str, count: int = 1) -> None:
     if moment == "finished":  # the record is there, and what was kept for resuming as well
         RunFolder.tidy = lambda self: die()  # type: ignore[method-assign, assignment]
         return
-    name, fsync, left = f".{moment}.", os.fsync, count
+    left = count
 
     def half_written(handle: int) -> None:
         nonlocal left
-        if Path(f"/proc/self/fd/{handle}").readlink().name.startswith(name):
-            left -= 1
-            if left == 0:
-                os.ftruncate(handle, os.fstat(handle).st_size // 2)
-                die()
+        left -= 1
+        if left == 0:
+            os.ftruncate(handle, os.fstat(handle).st_size // 2)
+            die()
+
+    when_written(moment, half_written)
+
+
+def when_written(name: str, do: Callable[[int], None]) -> None:
+    """Let this process call `do` with the handle of each file of this name before it reaches the disk."""
+    fsync = os.fsync
+
+    def watched(handle: int) -> None:
+        if Path(f"/proc/self/fd/{handle}").readlink().name.startswith(f".{name}."):
+            do(handle)
         fsync(handle)
 
-    os.fsync = half_written
+    os.fsync = watched
 
 
 def run_folder(root: Path) -> Path:

@@ -61,12 +61,10 @@ def test_what_is_asked_comes_before_presets_and_those_before_defaults():
 @pytest.mark.parametrize(
     ("method", "task", "asked", "message"),
     [
-        ("delrec-axonal", "digits", {"overrides": (("hiden", 3),)}, "unknown key 'hiden'; did you mean 'hidden'"),
         ("lif", "digits", {"overrides": (("training.epoch", 3),)}, r"did you mean 'training\.epochs'"),
         ("lif", "mackey-glass", {"overrides": (("tau", 5.0),)}, r"'tau' is ambiguous; write network\.tau or task\.tau"),
         ("adlif", "digits", {"overrides": (("tau", 5.0),)}, "unknown key 'tau'"),
         ("lif", "shd", {"overrides": (("task.tau", 5),)}, r"unknown key 'task\.tau'"),
-        ("lif", "digits", {"profile": "quik"}, "no profile 'quik'; did you mean 'quick'"),
         ("lif", "digits", {"profile": "paper"}, "profiles for this task: .*quick"),
     ],
 )

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from delrec_bench import app
@@ -14,6 +15,7 @@ from delrec_bench.records import read_folder, read_record
 from delrec_bench.runs import folder
 from delrec_bench.tracking import records_from_mlflow
 from delrec_bench.workspace import find_workspace, workspace_at
+from killed_run import when_written
 from short_runs import TINY, done, study
 
 RUN = shlex.split(Request("lif", "digits", overrides=TINY).command())[1:]
@@ -31,19 +33,6 @@ def made(path: Path) -> Path:
     return path
 
 
-def no_room_for(monkeypatch, name: str) -> None:
-    """The disk is full whenever a file of this name should reach it."""
-    fsync = os.fsync
-
-    def full(handle: int) -> None:
-        path = Path(f"/proc/self/fd/{handle}").readlink()
-        if path.name.startswith(f".{name}."):
-            raise OSError(28, "No space left on device")
-        fsync(handle)
-
-    monkeypatch.setattr(os, "fsync", full)
-
-
 @pytest.mark.mlflow
 @pytest.mark.parametrize(
     "name", ["record.json", "checkpoint.pt", "resume.pt", "history.jsonl", "failure.json", "mine.json", "mine.csv"]
@@ -57,7 +46,8 @@ def test_no_room_for_a_file_is_told_and_the_next_call_makes_it(tmp_path, monkeyp
     with monkeypatch.context() as patch:
         if name == "failure.json":  # why it failed cannot be kept; that comes first, what failed is its cause
             patch.setattr("delrec_bench.runs.single.fit", lambda *_, **__: 1 / 0)
-        no_room_for(patch, name)
+        patch.setattr(os, "fsync", os.fsync)
+        when_written(name, Mock(side_effect=OSError(28, "No space left on device")))
         assert app.main(words) == 2
     assert f"{name}: No space left on device; make room" in capsys.readouterr().err
     assert app.main(words) == 0

@@ -18,15 +18,14 @@ import torch
 from delrec_bench import records, results, tracking
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.method import find_methods
 from delrec_bench.records.store import store_text
 from delrec_bench.runs.single import perform
 from delrec_bench.runs.trained import deployed_network, network_of
-from delrec_bench.tasks.task import find_tasks
 from delrec_bench.tracking import Follower, follow, log_page, records_from_mlflow, sync
 from delrec_bench.tracking.mlflow_store import texts
 from delrec_bench.workspace import locked
 from mlflow import MlflowClient
+from short_runs import METHODS, TASKS, TINY
 
 pytestmark = pytest.mark.mlflow
 
@@ -116,7 +115,8 @@ def test_an_interrupted_sync_is_completed(workspace, monkeypatch):
 
 
 def test_mlflow_holds_the_records_as_they_were_and_may_be_deleted(workspace):
-    made = [r for r in made_up.everything(repetitions=1) if r.task == "mackey-glass" or r.method in ("lif", "counts")]
+    known = {("digits", "lif"), ("digits", "counts"), ("mackey-glass", "rlif")}
+    made = [r for r in made_up.everything(repetitions=2) if (r.task, r.method) in known]
     sync(workspace, made)
     assert store_text(records_from_mlflow(workspace)) == store_text(made)
     assert results("mlflow", root=str(workspace.root)).equals(records.table(made))
@@ -133,11 +133,10 @@ def test_mlflow_holds_the_records_as_they_were_and_may_be_deleted(workspace):
 
 
 def test_the_network_of_a_real_run_says_the_same_as_its_checkpoint(workspace, capsys):
-    methods, tasks = find_methods(), find_tasks()
-    overrides = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("training.epochs", 1))
-    ready = resolve(Request("delrec-axonal", "digits", overrides=overrides), methods, tasks, workspace)
+    ready = resolve(Request("delrec-axonal", "digits", overrides=TINY), METHODS, TASKS, workspace)
     record = perform(ready, workspace).record
-    sync(workspace, [record], partial(deployed_network, methods=methods))
+    model_of = partial(deployed_network, methods=METHODS)
+    sync(workspace, [record], model_of)
     with tracking.opened(workspace) as store:
         (model,) = store.client.search_logged_models([store.experiment])
         assert model.name == "delrec-axonal-digits"
@@ -152,9 +151,9 @@ def test_the_network_of_a_real_run_says_the_same_as_its_checkpoint(workspace, ca
     checkpoint = workspace.runs / record.key / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:200])
     with pytest.raises(BenchError, match=r"checkpoint\.pt cannot be read as tensors and numbers"):
-        network_of(record, checkpoint, methods)
+        network_of(record, checkpoint, METHODS)
     again = record.changed(measured=record.measured | {"wall_seconds": 9.0})
-    summary = sync(workspace, [again, run(repetition=1)], partial(deployed_network, methods=methods))
+    summary = sync(workspace, [again, run(repetition=1)], model_of)
     assert (summary.replaced, summary.added) == (1, 1), "a truncated checkpoint stops no sync"
     assert "synced without its network" in capsys.readouterr().err
 
