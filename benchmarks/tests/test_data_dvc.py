@@ -5,9 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
@@ -49,14 +46,11 @@ def test_dvc_update_fetches_an_official_file_from_its_address(checkout):
     folder, dvc = checkout
     (folder / "served").mkdir()
     (folder / "served" / "shd_train.h5.zip").write_bytes(b"a corpus")
-    handler = partial(SimpleHTTPRequestHandler, directory=folder / "served")
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        file = folder / "data" / "shd-train.dvc"
-        local = f"http://127.0.0.1:{server.server_port}"
-        file.write_text(file.read_text().replace("https://zenkelab.org/datasets", local))
-        dvc("update", str(file))
-        server.shutdown()
+    file = folder / "data" / "shd-train.dvc"
+    text = file.read_text()
+    assert "https://zenkelab.org/datasets" in text
+    file.write_text(text.replace("https://zenkelab.org/datasets", str(folder / "served")))
+    dvc("update", str(file))
     assert (folder / "data" / "shd" / "shd_train.h5.zip").read_bytes() == b"a corpus"
     (out,) = yaml.safe_load(file.read_text())["outs"]
     assert out["md5"] == hashlib.md5(b"a corpus").hexdigest() and out["meta"]["licence"] == "CC BY 4.0"

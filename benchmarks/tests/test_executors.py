@@ -293,7 +293,6 @@ def test_a_run_that_ends_its_process_fails_alone(tmp_path):
     assert str(errors["killer"]) == "killer on digits: its worker was killed (out of memory?)"
 
 
-@pytest.mark.slow
 def test_a_run_that_another_process_does_is_waited_for(tmp_path, capsys):
     there = place(tmp_path, method(tmp_path / "methods", "plain"))
     mine = plan("plain", there)
@@ -301,6 +300,6 @@ def test_a_run_that_another_process_does_is_waited_for(tmp_path, capsys):
     lock.parent.mkdir(parents=True)
     held = lock.open("w")
     fcntl.flock(held, fcntl.LOCK_EX)  # as another process would
-    threading.Timer(3.0, held.close).start()
+    threading.Timer(0.3, held.close).start()
     assert work(mine, there).error is None
     assert "is being done by another process; waiting for it" in capsys.readouterr().err
