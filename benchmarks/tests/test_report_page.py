@@ -76,7 +76,7 @@ def test_an_interaction_is_the_gain_here_less_the_gain_there_repetition_by_repet
     asked = Comparison(*PAIR, over=("digits",), minus=("rlif", "lif"))
     page = page_of(made, primary=asked, contrasts=(Comparison(*PAIR, "here alone"),))
     (claim,) = page.primary
-    assert claim.each == pytest.approx(here - there)
+    assert np.subtract(*claim.scores) == pytest.approx(here - there)
     interval = stats.t.interval(0.95, 4, np.mean(here - there), stats.sem(here - there))
     assert (claim.verdict.low, claim.verdict.high) == pytest.approx(interval)
     assert claim.hypothesis == f"{PAIR[0]} against {PAIR[1]}, less rlif against lif"

@@ -167,7 +167,7 @@ def _difference(d: Difference, name: str) -> _Line:
     name += v.verdict if v.compared else words.plural(v.n, "run")
     ends = [sign * end for end in (v.low, v.high) if v.compared and end is not None]
     colour = VERDICTS[v.verdict] if v.compared else drawing.GREY
-    each, mean = [sign * x for x in d.each], sign * (v.difference or 0.0)
+    each, mean = [sign * (a - b) for a, b in zip(*d.scores, strict=True)], sign * (v.difference or 0.0)
     return _Line(name, mean, each, ends, colour, metric.factor * (v.margin or 0.0))
 
 

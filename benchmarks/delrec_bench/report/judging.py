@@ -67,11 +67,6 @@ class Pairing:
         return self._sides(values.reshape(-1, 2 + len(self.minus)).T)
 
     @property
-    def each(self) -> list[float]:
-        """Method minus control in every shared repetition."""
-        return list(np.subtract(*self.scores))
-
-    @property
     def estimate(self) -> Estimate:
         """The difference over repetitions."""
         return with_tuning(paired(*self.scores, resolution=self.method.resolution), self.tuning)
