@@ -59,12 +59,7 @@ def compare(model, x):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 """
 CASES = {
-    "a layer": ("compare(RecurrentDelays(12, sigma=1.0, engine=ENGINE), 3 * x)", 2),
     "a layer that auto gives to it": ("compare(RecurrentDelays(12, delays='synaptic', max_delay=20), 3 * x)", 2),
-    "a layer without delays, whose neuron learns": (
-        "compare(SpikingLayer(12, neuron=LIF(learn_tau='neuron'), engine=ENGINE), 3 * x)",
-        1,
-    ),
     "a whole model": ("compare(Own(), x)", 10),
 }
 
@@ -82,15 +77,9 @@ def run(engine, text, backend="aot_eager", least=0):
     assert done.returncode == 0, done.stderr
 
 
-# of the triton engine, slow in its interpreter, those that hold all; single layers are in test_manners
-EACH = [(case, "cpu") for case in CASES] + [
-    pytest.param(case, *TRITON.values, marks=TRITON.marks)
-    for case in ("a layer that auto gives to it", "a whole model")
-]
-
-
-@pytest.mark.parametrize(("case", "engine"), EACH)
-def test_compiled_equals_eager(case, engine):
+@ENGINES
+@pytest.mark.parametrize("case", CASES)
+def test_compiled_equals_eager(case, engine):  # single layers are in test_manners
     text, least = CASES[case]
     run(engine, text, least=least)
 

@@ -184,8 +184,11 @@ TILES = {
 }
 
 
-@pytest.mark.parametrize(("form", "sigma"), [("none", 0.0), ("axonal", 0.0), ("axonal", 4.0), ("synaptic", 4.0)])
-@pytest.mark.parametrize("tile", TILES)
+FORMS = [("none", 0.0), ("axonal", 0.0), ("axonal", 4.0), ("synaptic", 4.0)]
+TILED = [(tile, *form) for tile in TILES for form in FORMS if TILES[tile][-1] == "ieee" or form[0] == "axonal"]
+
+
+@pytest.mark.parametrize(("tile", "form", "sigma"), TILED)
 def test_every_tile_gives_the_same(tile, form, sigma, monkeypatch):
     """Tiles that a card would get, on sizes that do not fill them; few senders that are heard of, and nearly all."""
     rows, cols, deep, precision = TILES[tile]

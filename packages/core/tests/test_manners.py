@@ -81,7 +81,9 @@ EVERY = pytest.mark.parametrize(
     + [pytest.param(n, "triton", marks=ONLY_INTERPRETED) for n in ON_TRITON],
 )
 REFERENCE = pytest.mark.parametrize("name", LAYERS)
-COMPILED = [(n, e) for n in LAYERS for e in ("reference", "cpu", *(["triton"] if INTERPRETED else []))]
+ON_REFERENCE = ("axonal learned", "synaptic", "batch first", "segments", "feedforward gauss", "stack")
+COMPILED = [(n, "cpu") for n in LAYERS] + [(n, "reference") for n in ON_REFERENCE]
+COMPILED += [(n, "triton") for n in (*ON_TRITON, "synaptic", "shared") if INTERPRETED]
 
 
 def made(name, engine="reference", dtype=F64):
