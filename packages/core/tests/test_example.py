@@ -68,8 +68,3 @@ def test_a_compiled_model_gives_the_same_numbers():
 def test_the_example_of_a_docstring_runs():
     found = doctest.testmod(delrec.recurrent, extraglobs={"torch": torch, "LIF": delrec.LIF})
     assert found.attempted >= 4 and not found.failed
-
-
-def test_every_example_is_run_here():
-    text = Path(__file__).read_text(encoding="utf-8")
-    assert all(f'"{path.stem}' in text for path in EXAMPLES.glob("*.py"))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from delrec import ATan, Boxcar, FastSigmoid, MultiGaussian, Slayer, Triangle, make_surrogate
+from delrec import ATan, Boxcar, FastSigmoid, MultiGaussian, Slayer, Triangle
 
 ALL = [Triangle(1.0), Triangle(0.4), ATan(5.0), FastSigmoid(10.0), Boxcar(), Slayer(5.0, 0.4), MultiGaussian()]
 U = torch.cat(
@@ -39,7 +39,3 @@ def test_values_of_the_papers():
         3 * math.sqrt(2 * math.pi)
     )
     assert at(MultiGaussian(), 0.0) == pytest.approx(0.5 * middle)
-
-
-def test_by_name():
-    assert make_surrogate("atan", 5.0) == ATan(5.0) != ATan(4.0)
