@@ -1,8 +1,8 @@
 """What every method must do, whoever wrote it: generated for each method that is found.
 
-The usual tier takes each method on one task, and each task with two methods; the whole product is
-`nox -s tests -- --all` (the variable DELREC_BENCH_ALL). Methods and tasks of DELREC_BENCH_METHODS and
-DELREC_BENCH_TASKS are tested as well.
+The usual tier takes each method on one task, and each task with two methods; formants-35, which takes long to make, is
+left to the slow tests. The whole product is `nox -s tests -- --all` (the variable DELREC_BENCH_ALL). Methods and tasks
+of DELREC_BENCH_METHODS and DELREC_BENCH_TASKS are tested as well.
 """
 
 import io
@@ -27,7 +27,7 @@ WHOLE = bool(os.environ.get("DELREC_BENCH_ALL"))
 METHODS = find_methods(filter(None, os.environ.get("DELREC_BENCH_METHODS", "").split(os.pathsep)))
 TASKS = find_tasks(filter(None, os.environ.get("DELREC_BENCH_TASKS", "").split(os.pathsep)))
 HERE = {name: task for name, task in TASKS.items() if task.embedded}
-HOME = "digits"
+HOME, LONG = "digits", "formants-35"
 PAIR = ("lif", "delrec-axonal")
 
 
@@ -47,7 +47,8 @@ def usual(method: str) -> bool:
 
 
 def tried(method: str, *more: str) -> Any:
-    return pytest.param(method, *more, marks=() if usual(method) else pytest.mark.slow)
+    slow = not usual(method) or (LONG in more and not WHOLE)
+    return pytest.param(method, *more, marks=pytest.mark.slow if slow else ())
 
 
 PAIRS = [

@@ -324,7 +324,7 @@ def test_a_hostile_store_is_an_error_in_one_line(tmp_path, content, words):
 def test_a_store_that_unfolds_without_end_is_refused_in_bounded_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "LARGEST", 1 << 20)
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "bomb.jsonl.xz").write_bytes(lzma.compress(bytes(64 << 20)))
+    (tmp_path / "runs" / "bomb.jsonl.xz").write_bytes(lzma.compress(bytes(8 << 20)))
     with pytest.raises(BenchError, match="not one whole xz file of at most 1048576 bytes"):
         records.read_store(tmp_path)
 

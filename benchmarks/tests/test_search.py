@@ -141,7 +141,7 @@ def test_what_is_kept_is_read_again_and_runs_of_its_place_alone_have_it(folder):
 
 def test_searches_are_made_and_kept_by_the_command_and_go_on_where_they_were(folder, checkout, capsys):
     (checkout / "tasks").mkdir()
-    (checkout / "tasks" / "first.py").write_text(block("task"))
+    (checkout / "tasks" / "first.py").write_text(block("task").replace("or 600", "or 60"))
     words = "search lif first --size 300 --profile quick --draws 2 --finals 1 --splits 1 --jobs 1 --tasks tasks".split()
     assert app.main([*words, "--dry-run"]) == 0 and not list(folder.iterdir())
     assert "3 runs" in capsys.readouterr().err
