@@ -68,8 +68,7 @@ class ForeignNeuron(Neuron):
         make = getattr(self.cell, "initial_state", None)
         if make is None:
             return ()
-        # norse's initial state requires a gradient
-        return tuple(s.detach() for s in self._flat(make(like), like))
+        return tuple(s.detach() for s in self._flat(make(like), like))  # norse's requires a gradient
 
     def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
         """Take one step of the cell."""
@@ -90,9 +89,9 @@ class ForeignNeuron(Neuron):
         """Return the state that is the membrane, as the cell returns it."""
         if not state:
             raise ValueError(f"{self._name()} has no state: ask for no membrane, and give no lengths")
-        context = getattr(self._structure, "context", None)
-        names = [*(self._names or getattr(context, "_fields", ()))]
-        return state[next((names.index(name) for name in ("v", "mem") if name in names), 0)]
+        names = self._names or getattr(getattr(self._structure, "context", None), "_fields", ())
+        found = [place for place, name in enumerate(names) if name in ("v", "mem")]
+        return state[found[0] if found else 0]
 
     def attach(self, size: int) -> Neuron:
         """Return self; the cell needs nothing from a layer."""
@@ -104,7 +103,9 @@ class ForeignNeuron(Neuron):
         raise RuleError("it is not a delrec.Neuron")
 
     def _flat(self, state: Any, like: Tensor) -> States:
-        leaves, self.__dict__["_structure"] = pytree.tree_flatten(state)  # not a setting
+        leaves, structure = pytree.tree_flatten(state)
+        if structure != self._structure:
+            self.__dict__["_structure"] = structure  # not a setting
         for leaf in leaves:
             if not (isinstance(leaf, Tensor) and _broadcasts(leaf.shape, like.shape)):
                 told = tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__
