@@ -69,8 +69,17 @@ def text_of(figure: Figure) -> str:
 
 
 def name_lines(axes: Axes, names: Sequence[str]) -> None:
-    """Names along y, the first on top."""
-    axes.set_yticks(range(len(names)), [wrapped(name) for name in names], multialignment="right")
+    """Names along y, the first on top.
+
+    Each line is a text of its own: matplotlib aligns several by its own font's widths, and a browser uses another.
+    """
+    axes.set_yticks(range(len(names)), [""] * len(names))
+    for y, name in enumerate(names):
+        lines = wrapped(name).splitlines()
+        for below, line in enumerate(lines):
+            at = (-7, 1.2 * LETTERS * ((len(lines) - 1) / 2 - below))
+            anchor: Any = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+            axes.annotate(line, (0, y), at, ha="right", va="center", annotation_clip=False, **anchor)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
 
