@@ -69,17 +69,13 @@ def text_of(figure: Figure) -> str:
 
 
 def name_lines(axes: Axes, names: Sequence[str]) -> None:
-    """Names along y, the first on top.
-
-    Each line is a text of its own: matplotlib aligns several by its own font's widths, and a browser uses another.
-    """
+    """Names along y, the first on top; each line of a name is a text of its own, so that any font aligns them."""
     axes.set_yticks(range(len(names)), [""] * len(names))
+    place: Any = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "annotation_clip": False}
     for y, name in enumerate(names):
-        lines = wrapped(name).splitlines()
-        for below, line in enumerate(lines):
-            at = (-7, 1.2 * LETTERS * ((len(lines) - 1) / 2 - below))
-            anchor: Any = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            axes.annotate(line, (0, y), at, ha="right", va="center", annotation_clip=False, **anchor)
+        for row, line in enumerate(lines := wrapped(name).splitlines()):
+            above = LETTERS * (0.6 * (len(lines) - 1) - 1.2 * row)
+            axes.annotate(line, (0, y), (-7, above), ha="right", va="center", **place)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
 
