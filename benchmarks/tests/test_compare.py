@@ -5,7 +5,7 @@ import pytest
 from delrec_bench import app
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
-from delrec_bench.records import find_record, publish, read_folder, read_record, write_record
+from delrec_bench.records import Failure, find_record, publish, read_folder, read_record, write_record
 from delrec_bench.runs.trained import network_of
 from delrec_bench.workspace import workspace_at
 from short_runs import study
@@ -71,6 +71,21 @@ def test_two_methods_are_told_by_their_paired_differences_in_numbers(tmp_path, c
     assert code == 2 and "did you mean 'rlif'" in line
     code, (line,) = compared("lif", "dcls")
     assert code == 2 and "no task and repetition in common" in line
+
+
+def test_a_run_of_another_method_that_diverged_does_not_matter(tmp_path, compared):
+    like = made_up.of_the_board("quick", 5, "digits", ("lif", "rlif", "gru"), lambda m, r: 0.5 + 0.1 * (m == "gru"))
+    gone = next(record for record in like if record.method == "rlif")
+    written(tmp_path, [record for record in like if record is not gone])
+    failure = Failure(
+        key=gone.key, configuration=gone.configuration, provenance=gone.provenance, method="rlif", task="digits",
+        repetition=gone.repetition, command="", error="", traceback="", diverged=True, attempts=1, failed_at="",
+    )  # fmt: skip
+    folder = tmp_path / "runs" / gone.key
+    folder.mkdir()
+    (folder / "failure.json").write_text(failure.model_dump_json())
+    code, (sides, _, line) = compared("gru", "lif")
+    assert code == 0 and sides == "gru − lif" and "+10.00 points" in line
 
 
 def test_two_sets_of_runs_are_compared_row_by_row_and_the_exit_code_follows(tmp_path, compared):

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from delrec import Trainable
 from delrec.engines.threads import flushes_denormals
 from delrec.training import grouped
 from delrec_bench.config import TrainingConfig
 from delrec_bench.data.samples import DenseSamples
-from delrec_bench.errors import DivergedError
+from delrec_bench.errors import BenchError, DivergedError
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.runs import folder
 from delrec_bench.runs.folder import Checkpoints, RunFolder
@@ -210,3 +211,16 @@ class Broken(Network):
 def test_what_is_not_finite_ends_the_run_as_diverged(how, message):
     with pytest.raises(DivergedError, match=message):
         fit(Broken(how), samples(4), samples(seed=1), TrainingConfig(epochs=1))
+
+
+def test_outputs_without_an_axis_of_time_are_named():
+    class Flat(Trainable):
+        def __init__(self):
+            super().__init__()
+            self.readout = torch.nn.Linear(3, 4)
+
+        def forward(self, inputs):
+            return self.readout(inputs).sum(0)
+
+    with pytest.raises(BenchError, match=r"Flat gives scores of shape \(4,\) .* must return \(T, B, classes\)"):
+        evaluate(Flat(), samples())

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -40,6 +40,16 @@ def argument(text: str, metavar: str | None = None) -> Any:
 def option(text: str, *flags: str, metavar: str | None = None, **more: Any) -> Any:
     """An option of a command, its help first."""
     return typer.Option(*flags, help=text, metavar=metavar, **more)
+
+
+def on_the_board(methods: "MethodTable") -> dict[str, str]:
+    """Put a user's methods on the board; return their folders by name."""
+    from delrec_bench.methods.method import FOLDER
+
+    own = {name: os.path.relpath(path.parent) for name, path in methods.files.items() if path.parent != FOLDER}
+    for name in own:
+        methods[name] = replace(methods[name], board=True)
+    return own
 
 
 Study = Annotated[

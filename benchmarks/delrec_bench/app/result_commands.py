@@ -52,7 +52,8 @@ def report(
 @command(
     "Results",
     ("compare delrec-axonal delrec-axonal-fixed", "two methods of the leaderboard"),
-    ("compare 'delrec-axonal (sigma 10.0)' 'delrec-axonal (sigma 0.0)' --of sigma", "two settings of a sweep"),
+    ("compare 'delrec-axonal (delay_high 80.0)' 'delrec-axonal (delay_high 5.0)' --of where-learning-helps", "a sweep"),
+    ("compare my-method lif --methods my-methods", "your method with one of ours"),
     ("compare runs published", "your runs and our stored ones"),
     ("compare ../other/runs runs", "runs from another machine and yours"),
 )
@@ -102,13 +103,15 @@ def _compare_methods(places: Places, a: str, b: str, of: str, profile: str | Non
 
     records, failures = options.read_runs(places.workspace)
     methods, tasks = places.tables()
+    options.on_the_board(methods)
     declared = page_of(expand(of, profile, methods, tasks), methods, tasks, records, failures)
     known = {expected.method for expected in declared.runs.values()}
     for name in (a, b):
         if name not in known:
             raise BenchError(f"study '{of}' has no row '{name}'; {nearest(name, known)}")
     runs = {key: expected for key, expected in declared.runs.items() if expected.method in (a, b)}
-    asked = replace(declared, runs=runs, primary=None, contrasts=(Comparison(a, b, "compared"),))
+    diverged = tuple(failure for failure in declared.diverged if failure.key in runs)
+    asked = replace(declared, runs=runs, diverged=diverged, primary=None, contrasts=(Comparison(a, b, "compared"),))
     page = build(asked, records)
     shown = [d for d in page.differences if d.about == "compared" and d.verdict.n]
     if not shown:

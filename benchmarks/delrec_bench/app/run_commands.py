@@ -47,6 +47,7 @@ def run(
     from functools import partial
 
     from delrec_bench.config import Request, parse_setting
+    from delrec_bench.records import plain
     from delrec_bench.runs.executors import do
     from delrec_bench.runs.trained import deployed_network
     from delrec_bench.tracking import follow, sync
@@ -58,6 +59,10 @@ def run(
     workspace, start = places.workspace, time.perf_counter()
     place = places.place
     plan = place.plan(request)
+    own, used = place.tables()[0][method].settings, plan.asked.configuration["network"] or {}
+    changed = [f"{name} = {used[name]}" for name in own if name in used and used[name] != plain(own[name])]
+    if changed:
+        say(f"preset, budget and --set change the defaults of {method}: {', '.join(changed)}")
 
     def progress(entry: dict[str, Any]) -> None:
         _say_epoch(entry, time.perf_counter() - start)

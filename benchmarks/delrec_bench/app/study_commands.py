@@ -3,7 +3,6 @@
 import time
 from dataclasses import replace
 from functools import partial
-from os.path import relpath
 from typing import TYPE_CHECKING, Annotated, Any
 
 from delrec_bench.app import options
@@ -193,7 +192,6 @@ def leaderboard(
     dry_run: options.DryRun = False,
 ) -> Answer:
     """Print the leaderboard and write it to out/leaderboard/. Trains only the methods that --methods adds."""
-    from delrec_bench.methods.method import FOLDER
     from delrec_bench.report.board import board_of
     from delrec_bench.report.content import build
     from delrec_bench.report.declared import BOARD, page_of
@@ -203,11 +201,9 @@ def leaderboard(
     from delrec_bench.studies.file import study_file, study_path
 
     workspace, (methods, tasks) = places.workspace, places.tables()
-    new = {name: relpath(path.parent) for name, path in methods.files.items() if path.parent != FOLDER}
+    new = options.on_the_board(methods)
     if not new and (only_tasks or data or dry_run):
         raise BenchError("there is nothing to train; give the folder of your method with --methods DIR")
-    for name in new:
-        methods[name] = replace(methods[name], board=True)
     failed: list[dict[str, str]] = []
     if new:
         profiles = study_file(study_path(BOARD)).profiles

@@ -104,6 +104,9 @@ def scores_of(model: Any, samples: Any, indices: Tensor, device: str) -> Tensor:
     """Return the scores (B, classes) of the samples `indices`, given to the network in its own floating-point type."""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     scores: Tensor = model.classify(samples.batch(indices, device).to(dtype))
+    if scores.dim() != 2 or len(scores) != len(indices):
+        shape = f"scores of shape {tuple(scores.shape)} for {len(indices)} samples"
+        raise BenchError(f"{type(model).__name__} gives {shape}; its forward must return (T, B, classes)")
     return scores
 
 

@@ -160,7 +160,7 @@ def scan_in_segments(engine: str, request: Request, segment: int) -> Output:
     read = [t for t in parts if t is not None] if eager else []
     versions = [t._version for t in read]
 
-    def piece(part: Tensor, part_mask: Tensor | None, cut: bool, *carried: Tensor) -> tuple[Tensor, ...]:
+    def piece(part: Tensor, part_mask: Any, cut: bool, *carried: Tensor) -> tuple[Tensor, ...]:
         if [t._version for t in read] != versions:
             raise RuntimeError(
                 "a weight, delay or parameter was modified by an inplace operation between the forward and the "
