@@ -160,14 +160,14 @@ def scan_in_segments(engine: str, request: Request, segment: int) -> Output:
     read = [t for t in parts if t is not None] if eager else []
     versions = [t._version for t in read]
 
-    def piece(part: Tensor, part_mask: Any, cut: bool, *carried: Tensor) -> tuple[Tensor, ...]:
+    def piece(part: Tensor, part_mask: Any, cut: bool, *carried: Tensor) -> Any:  # torch 2.5 reads plain types only
         if [t._version for t in read] != versions:
             raise RuntimeError(
                 "a weight, delay or parameter was modified by an inplace operation between the forward and the "
                 "backward pass of a layer with segments: call backward() first"
             )
         begin = State(carried[:count], carried[count], cut)
-        out = run(engine, request._replace(current=part, mask=part_mask, state=begin))
+        out = run(engine, request.changed(current=part, mask=part_mask, state=begin))
         if eager:  # a side effect, which a checkpoint in a graph may not have
             used.add(out.engine)
         return out.spikes, *out.final.states, out.final.history

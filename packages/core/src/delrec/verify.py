@@ -50,16 +50,11 @@ class GoldenError(Exception):
 
 
 class Comparison(NamedTuple):
-    """One array compared with its golden value; `error` is max|a-b| / max(1, max|b|)."""
+    """One array compared with its golden value; `error` is max|a-b| / max(1, max|b|), and may be NaN."""
 
     name: str
     error: float
     tolerance: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the error is within the tolerance; NaN is not."""
-        return self.error <= self.tolerance
 
 
 def _compare(name: str, found: Any, golden: NDArray, tolerance: float) -> Comparison:
@@ -195,7 +190,7 @@ def _report(path: Path, *settings: str) -> str:
     except GoldenError as error:
         print(f"ERROR {path.name}: {error}")
         return "unusable"
-    wrong = [f"{r.name} off by {r.error:.3g} (> {r.tolerance:g})" for r in results if not r.agrees]
+    wrong = [f"{r.name} off by {r.error:.3g} (> {r.tolerance:g})" for r in results if not r.error <= r.tolerance]
     if wrong:
         print(f"FAIL  {path.name}: {'; '.join(wrong)}")
         return "failed"

@@ -83,6 +83,10 @@ class Request(NamedTuple):
     taps: Tensor | None = None
     limit: int | None = None
 
+    def changed(self, **fields: Any) -> Request:
+        """Return the request with other fields, like `_replace`, which torch 2.5 cannot trace."""
+        return Request(**{**dict(zip(Request._fields, self, strict=True)), **fields})
+
 
 class Output(NamedTuple):
     """Result of a scan over T steps.
@@ -294,8 +298,7 @@ def _with_lengths(name: str, request: Request) -> Output:
     alive = before(lengths, steps)
     current = torch.where(alive, request.current, 0)
     start = rest_state(request.neuron, current) if request.state is None else request.state
-    given: dict[str, Any] = dict(zip(Request._fields, request, strict=True))  # torch 2.5 cannot trace `_replace`
-    out = run(name, Request(**{**given, "current": current, "state": start, "lengths": None, "trace": True}))
+    out = run(name, request.changed(current=current, state=start, lengths=None, trace=True))
     spikes = torch.where(alive, out.spikes, 0)
     first = start.states
     if not first and steps:  # the neuron creates its first state itself
