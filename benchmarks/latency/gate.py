@@ -38,8 +38,6 @@ def check_golden(device: str) -> None:
         for engine in ("auto", "reference"):
             found = check_file(path, engine, "float64", device)
             wrong = [result for result in found if not result.error <= result.tolerance]
-                result for result in check_file(path, engine, "float64", device) if not result.error <= result.tolerance
-            ]
             if wrong:
                 raise GateError(f"engine {engine!r} ({engine_for(engine, device)[0].name}), {path.name}: {wrong}")
 
