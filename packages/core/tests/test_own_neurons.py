@@ -123,6 +123,20 @@ def test_a_step_in_plain_torch_runs_compiled(compiled, neuron):
     assert_engines_agree(compiled, neuron())
 
 
+class Hard(Neuron):
+    states = ("membrane",)
+
+    def step(self, current, state, coefficients):
+        spike = (state[0] + current > 1).to(current.dtype)
+        return spike, (state[0] + current - spike,)
+
+
+def test_a_spike_that_has_no_gradient_is_told():
+    """It trained in silence: the gradient of every weight was 0."""
+    with pytest.warns(RuntimeWarning, match=r"the spike of a neuron has no gradient: make it with self.spike\(u\)"):
+        RecurrentDelays(3, neuron=Hard(), engine="cpu")(torch.rand(4, 2, 3))
+
+
 def test_what_the_backward_pass_keeps():
     def kept(neuron):
         return len(neuron.attach(3).rules(torch.float32).kept)

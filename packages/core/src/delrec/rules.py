@@ -30,6 +30,8 @@ from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from delrec.checks import warn
+
 if TYPE_CHECKING:
     from delrec.neurons import Neuron
 
@@ -195,6 +197,8 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
     gradients = (*inputs["g_spike"], *inputs["g_new"])
     old, coefficients, new = inputs["old"], inputs["coefficients"], outputs["new"]
 
+    if isinstance(outputs["spike"][0], Node) and inputs["g_spike"][0] not in ordered(read.outputs):
+        warn("the spike of a neuron has no gradient: make it with self.spike(u), which has the surrogate's")
     own, wanted = (*outputs["g_current"], *outputs["g_old"]), outputs["g_coefficients"]
     kept = _smallest(new, coefficients)
     if inputs["current"][0] in ordered((*own, *wanted), (*kept, *old, *coefficients, *gradients)):

@@ -37,7 +37,6 @@ from delrec.surrogates import make_surrogate
 
 Arrays = Mapping[str, NDArray]
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
-NEAR_THRESHOLD = 1e-5
 _LAYER_KEYS = (
     "x W d p_spread cot_s cot_v spikes v_seq loss grad_x grad_W grad_d mask L sigma tau v_threshold v_reset "
     "soft_reset detach_reset use_p_spread surrogate surrogate_param"
@@ -123,7 +122,7 @@ def _compare_spikes(spikes: Tensor, arrays: Arrays, dtype: str) -> Comparison:
         golden, threshold = arrays["spikes"], float(arrays["v_threshold"])
         soft = bool(arrays["soft_reset"])
         before = arrays["v_seq"] + golden * threshold if soft else np.where(golden > 0, np.inf, arrays["v_seq"])
-        differ = differ & (np.abs(before - threshold) >= NEAR_THRESHOLD)
+        differ = differ & (np.abs(before - threshold) >= 1e-5)
     return Comparison("spikes", float(differ.sum()), 0.0)
 
 

@@ -45,10 +45,9 @@ def entry(function: Any) -> Any:
 
 @functools.cache
 def sources() -> str:
-    """Return a hash of the engine's sources and of the versions that compile them."""
-    here = Path(__file__).parent
+    """Return a hash of the engines' sources and of the versions that compile them."""
     versions = platform.python_version(), numba.__version__, llvmlite.__version__, np.__version__
-    texts = [path.read_bytes() for path in (*sorted(here.glob("*.py")), here.parent / "events" / "kernels.py")]
+    texts = [path.read_bytes() for path in sorted(Path(__file__).parents[1].glob("*/*.py"))]
     return hashlib.sha256(repr((versions, texts)).encode()).hexdigest()
 
 
