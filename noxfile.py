@@ -73,7 +73,7 @@ def ablate(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests of the suite and baselines, then core-alone (10 minutes). `-- --all`: every method on every task"""
+    """Run the tests of the suite and baselines, then core-alone (12 minutes). `-- --all`: every method on every task"""
     arguments = [argument for argument in session.posargs if argument != "--all"]
     every = {"DELREC_BENCH_ALL": "1"} if "--all" in session.posargs else {}
     paths = arguments or ("benchmarks/tests", "packages/baselines/tests")
@@ -90,14 +90,14 @@ def tests_slow(session: nox.Session) -> None:
 
 @nox.session(name="core-alone", venv_backend="virtualenv")  # the uv backend would fetch the CUDA build of torch, 3 GB
 def core_alone(session: nox.Session) -> None:
-    """Run core's tests in an environment without the suite (5 minutes)."""
+    """Run core's tests in an environment without the suite (8 minutes)."""
     session.install("-c", "constraints.txt", "-e", "packages/core[triton]", *CORE_TESTS, silent=True)
     session.run("pytest", "-q", "-n", "2", "packages/core/tests", *session.posargs, env=SINGLE)
 
 
 @nox.session(name="core-lowest", venv_backend="virtualenv", python="3.11")
 def core_lowest(session: nox.Session) -> None:
-    """Run core's tests with the lowest supported versions of Python and its dependencies (5 minutes)."""
+    """Run core's tests with the lowest supported versions of Python and its dependencies (15 minutes)."""
     requirements = nox.project.load_toml(ROOT / "packages/core/pyproject.toml")["project"]["dependencies"]
     lowest = [f"{requirement.replace('>=', '==')}.*" for requirement in requirements]
     session.install(*lowest, silent=True)
@@ -108,7 +108,7 @@ def core_lowest(session: nox.Session) -> None:
 
 @nox.session(name="gpu-check")
 def gpu_check(session: nox.Session) -> None:
-    """Check the triton engine without a GPU, and its kernels against GPUs' limits (5 minutes). `-- --cards sm_100`"""
+    """Check the triton engine without a GPU, and its kernels against GPUs' limits (15 minutes). `-- --cards sm_100`"""
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     interpreted = threads | {"TRITON_INTERPRET": "1", "DELREC_ALL_GOLDEN": "1", "CUDA_VISIBLE_DEVICES": ""}
     chosen = "triton and not every_kernel_fits"  # that one compiles what the last line compiles
