@@ -125,7 +125,7 @@ def interrupted() -> None:
 def test_whatever_a_checkpoint_holds_the_run_goes_on_or_starts_anew(tmp_path, whole, data):
     folder, kept = RunFolder(tmp_path, whole.name), (whole / "last.pt").read_bytes()
     folder.path.mkdir(exist_ok=True)
-    resealed = data.draw(st.booleans())  # by somebody who knows how
+    resealed = data.draw(st.booleans())  # with checksums that fit the damage
     content = sealed(damaged(data, unsealed(kept))) if resealed else damaged(data, kept)
     (folder.path / "resume.pt").write_bytes(content)
     training = Checkpoints(folder).checkpoint()

@@ -174,7 +174,7 @@ def test_products_follow_torchs_matmul_precision(monkeypatch):
     for said, precision, rows in (("highest", "ieee", 4), ("high", "tf32", 16), ("medium", "bf16", 16)):
         monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda said=said: said)
         assert tiles_for(256, 256, torch.float32)[1::3] == (rows, precision)
-        assert tiles_for(256, 256, F64)[1::3] == (4, "ieee")
+        assert tiles_for(256, 256, F64)[1::3] == tiles_for(256, 256, None)[1::3] == (4, "ieee")
 
 
 TILES = {

@@ -84,7 +84,7 @@ def plan_of(neuron: Neuron, inputs: Inputs, limit: int | None) -> Plan:
     """Return the plan of a scan; limit: the longest tap, or None. The values of inputs.current are not read."""
     current, weight, delay, width, mask = inputs[:5]
     steps, batch, size = current.shape
-    tiles, own = tiles_for(size, batch, current.dtype), steps_of(neuron, current.dtype)
+    tiles, own = tiles_for(size, batch, None if weight is None else current.dtype), steps_of(neuron, current.dtype)
     if weight is None or delay is None or width is None:
         return Plan(own, tiles)
     # reading the longest delay waits for the device, unless `max_delay` is set

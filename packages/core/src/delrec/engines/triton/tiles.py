@@ -30,9 +30,9 @@ class Tiles(NamedTuple):
     options: dict[str, Any]
 
 
-def precision_of(dtype: torch.dtype) -> str:
+def precision_of(dtype: torch.dtype | None) -> str:
     """Return how products are made: "ieee", or on tensor cores "tf32" or "bf16", as torch's matmul precision says."""
-    if dtype == torch.float64 or INTERPRETED:
+    if dtype != torch.float32 or INTERPRETED:
         return "ieee"
     try:
         return {"highest": "ieee", "high": "tf32", "medium": "bf16"}[torch.get_float32_matmul_precision()]
@@ -40,8 +40,8 @@ def precision_of(dtype: torch.dtype) -> str:
         return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
 
 
-def tiles_for(size: int, batch: int, dtype: torch.dtype) -> Tiles:
-    """Return the tile of a scan over N = `size` neurons.
+def tiles_for(size: int, batch: int, dtype: torch.dtype | None) -> Tiles:
+    """Return the tile of a scan over N = `size` neurons; dtype: of its products with a weight, or None without.
 
     With 4 rows a batch of 256 fills 64 multiprocessors; tensor cores need 16. As many columns as fit the registers of
     sm_86 and sm_90. The interpreter runs programs one by one, so few of many rows.
