@@ -147,7 +147,9 @@ class Work:
         for count, (job, done) in enumerate(self._carried(jobs), 1):
             request, elapsed = job.request, time.perf_counter() - start
             behind += job.cost.seconds
-            seconds = (total - behind) * elapsed / behind
+            few = total / 10  # the plan counts for as much: one short run says little about the others
+            pace = (elapsed + few / self.executor.jobs) / (behind + few)
+            seconds = max(0.0, total - behind) * pace
             point = "".join(f", {key.rpartition('.')[2]} {value}" for key, value in request.point)
             outcome = done.error or ("diverged" if done.score is None else f"{done.score:.4f}")
             self.say(
