@@ -49,8 +49,8 @@ class ForeignNeuron(Neuron):
     The state is a tensor, or tensors in nested tuples, lists and dicts (norse's are named tuples), each of a shape that
     broadcasts to (B, N). The initial state is `cell.initial_state(current)` if there is such a method; otherwise the
     first call gets state None and creates it. Parameters of a module are trained, in the group "neuron". The membrane
-    is the first tensor of the state named v or mem, else the first tensor. Raises ValueError for a cell with recurrent
-    connections.
+    is the field v or mem of a named tuple of tensors; of any other state it is the first tensor. Raises ValueError for
+    a cell with recurrent connections.
     """
 
     states = ()  # unknown before the first step
