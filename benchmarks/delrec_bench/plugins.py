@@ -34,7 +34,8 @@ class Plugins(dict[str, T]):
         self.files: dict[str, Path] = {}
 
     def __missing__(self, name: str) -> T:
-        raise BenchError(f"no {self.kind} '{name}'; {nearest(name, self)} (see: delrec-bench list {self.kind}s)")
+        ways = f"see delrec-bench list {self.kind}s, or give your own with --{self.kind}s DIR"
+        raise BenchError(f"no {self.kind} '{name}'; {nearest(name, self)} ({ways})")
 
     @classmethod
     def found(cls, folders: Iterable[Path | str] = ()) -> Self:

@@ -33,6 +33,12 @@ def test_a_command_that_a_page_shows_is_there_with_its_options(page, words):
 
 
 @pytest.mark.parametrize("page", SHOWN)
+def test_a_link_to_a_file_leads_to_one(page):
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", SHOWN[page])
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+@pytest.mark.parametrize("page", SHOWN)
 def test_a_session_that_a_page_names_is_in_the_noxfile(page):
     noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
     named = re.findall(r'^@nox\.session\(name="([\w-]+)"', noxfile, re.MULTILINE)

@@ -224,3 +224,8 @@ def test_outputs_without_an_axis_of_time_are_named():
 
     with pytest.raises(BenchError, match=r"Flat gives scores of shape \(4,\) .* must return \(T, B, classes\)"):
         evaluate(Flat(), samples())
+
+
+def test_a_network_with_another_number_of_outputs_is_named():
+    with pytest.raises(BenchError, match=r"Network gives scores of shape \(8, 4\) .* return \(T, B, classes = 5\)"):
+        fit(network(), samples(), None, TrainingConfig(epochs=1, batch=8), classes=5)

@@ -1,6 +1,7 @@
 """Fills the site's pages from the code and the reports.
 
-A line `<!-- generated: NAME -->` is replaced by the return value of the function of that name in `GENERATED`.
+What stands between `<!-- generated: NAME -->` and `<!-- end -->`, for readers on GitHub, is replaced by what the
+function of that name in `GENERATED` returns.
 """
 
 import pkgutil
@@ -24,7 +25,8 @@ from mkdocs.structure.pages import Page
 
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 ROOT = Path(__file__).parents[2]
-MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- generated: ([\w-]+) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
+SHORT = "heading_level: 3, show_root_full_path: false"
 SEVERAL = re.compile(r"^ +\w+(?:, \w+)+: ", re.MULTILINE)
 
 
@@ -46,14 +48,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Replace every mark in a page."""
+    """Replace every marked part of a page."""
 
     def made(mark: re.Match[str]) -> str:
         if mark[1] not in GENERATED:
             raise PluginError(f"{page.file.src_path}: unknown mark '{mark[1]}'; use one of {sorted(GENERATED)}")
         return GENERATED[mark[1]]()
 
-    return MARK.sub(made, markdown)
+    filled = MARK.sub(made, markdown)
+    if "<!-- generated:" in filled:
+        raise PluginError(f"{page.file.src_path}: a part marked as generated has no <!-- end -->")
+    return filled
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
@@ -144,21 +149,29 @@ def _core_readme() -> str:
     return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", text)
 
 
-def _modules(package: Any) -> Callable[[], str]:
-    """A mkdocstrings directive for each public module of a package."""
+def _documented(*names: str, options: str = "heading_level: 3") -> str:
+    """A mkdocstrings directive for each name."""
+    return "\n\n".join(f"::: {name}\n    options: {{{options}}}" for name in names)
 
-    def made() -> str:
-        names = [
+
+def _modules(package: Any) -> str:
+    """The public modules of a package."""
+    return _documented(
+        *(
             info.name
             for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
             if not info.name.rsplit(".", 1)[-1].startswith("_") and not info.ispkg
-        ]
-        return "\n\n".join(f"::: {name}\n    options: {{heading_level: 3}}" for name in names)
+        )
+    )
 
-    return made
+
+def _included(*parts: str) -> str:
+    """Files, or marked sections of files, which the snippets extension includes."""
+    return "\n\n".join(f'--8<-- "{part}"' for part in parts)
 
 
 GENERATED: dict[str, Callable[[], str]] = {
+    "site": str,  # nothing
     "leaderboard": lambda: _report("leaderboard"),
     "board": _board,
     "findings": _findings,
@@ -168,6 +181,26 @@ GENERATED: dict[str, Callable[[], str]] = {
     "examples": _examples,
     "core-readme": _core_readme,
     "nmnist": lambda: _program(Path(delrec_bench.tasks.__path__[0]) / "nmnist.py"),
-    "core-modules": _modules(delrec),
-    "baseline-modules": _modules(delrec_baselines),
+    "contributing": lambda: _included(*(f"CONTRIBUTING.md:{part}" for part in ("method", "task", "study"))),
+    "withdrawn": lambda: _included("CHANGELOG.md:withdrawn"),
+    "changelog": lambda: _included("CHANGELOG.md:7:"),
+    "fields": lambda: _documented(
+        *(f"delrec_bench.{kind}s.{kind}.{kind.capitalize()}" for kind in ("method", "task", "metric")), options=SHORT
+    ),
+    "settings": lambda: _documented(
+        "delrec_bench.config.TrainingConfig",
+        "delrec_bench.data.task_data.TaskOptions",
+        "delrec_bench.networks.configuration.NetworkConfig",
+        options=SHORT,
+    ),
+    "suite-api": lambda: "\n\n".join(
+        [
+            _documented(
+                "delrec_bench", options="heading_level: 3, show_root_heading: false, members: [run, results, evaluate]"
+            ),
+            _documented("delrec_bench.export.load_network", "delrec_bench.export.state_dicts.read_published"),
+        ]
+    ),
+    "core-modules": lambda: _modules(delrec),
+    "baseline-modules": lambda: _modules(delrec_baselines),
 }

@@ -19,6 +19,7 @@ from delrec_bench.workspace import base_and_folder
 FIELD = ("shd", "ssc", "ps-mnist")
 """The tasks of the field: they come first, with size, times and published values; of the others the score is shown."""
 SCORE, SIZE = "test score", "trainable parameters"
+TIMES = (STEP, SINGLE)
 PUBLISHED = "published, on the official data"
 README_ROWS = (
     *("lif", "rlif", "dcls-fixed", "dcls", "delrec-axonal-fixed", "delrec-axonal-fixed-spread", "delrec-axonal"),
@@ -60,7 +61,7 @@ class Board:
     def part(self, kind: str) -> pd.DataFrame:
         """The columns of one kind."""
         return table(
-            {"method": Cell(line.asked.called, f"`{line.asked.method}`")}
+            {"method": Cell(line.asked.called, f"`{line.asked.method}`" + ", new, run here" * line.new)}
             | {self.head(task, kind): line.cells[kind, task] for task in self.columns[kind]}
             for line in self.lines
         )
@@ -96,6 +97,8 @@ def board_of(page: Page) -> Board:
             again = page.declared.again.items()
             commands = [f"{one} --only-methods {name}" for one, of in again if any((name, task) in rows for task in of)]
         cells = {(kind, task): cell for task in tasks for kind, cell in _cells(task, name, rows).items()}
+        timing = Cell(hint=f"delrec-bench bench --methods {folder} --only-methods {name}")
+        cells |= {(kind, task): timing for kind, task in cells if folder and kind in TIMES and not cells[kind, task]}
         lines.append(Line(asked[name], commands, folder is not None, cells))
 
     def shown(kind: str, task: str) -> bool:
@@ -103,7 +106,7 @@ def board_of(page: Page) -> Board:
             return True
         return any(line.cells[kind, task] for line in lines) and (kind == SCORE or base[task] in FIELD)
 
-    kinds = (SCORE, SIZE, STEP, SINGLE, PUBLISHED)
+    kinds = (SCORE, SIZE, *TIMES, PUBLISHED)
     return Board(page, {kind: [task for task in tasks if shown(kind, task)] for kind in kinds}, lines)
 
 
@@ -111,7 +114,7 @@ def _cells(task: str, method: str, rows: Mapping[tuple[str, str], Row]) -> dict[
     """The cells of a method on a task, by kind of column; `rows` are those of the page by method and task."""
     row, official = (rows.get((method, name)) for name in (task, base_and_folder(task)[0]))
     published = published_for(base_and_folder(task)[0], None, method, {})
-    cells = dict.fromkeys((SCORE, SIZE, STEP, SINGLE, PUBLISHED), Cell())
+    cells = dict.fromkeys((SCORE, SIZE, *TIMES, PUBLISHED), Cell())
     if published is not None:
         notes = [f"chosen on {published.selection}" if published.selection else "selection not stated"]
         notes += [f"{published.parameters} parameters"] if published.parameters else []

@@ -138,6 +138,7 @@ def _fit(
                 progress=progress,
                 keeper=checkpoints,
                 test=test,
+                classes=data.classes,
             )
             return model, fitted, began
         except CheckpointError as error:

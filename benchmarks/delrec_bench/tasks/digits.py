@@ -62,7 +62,7 @@ def load(
 
 TASK = Task(
     name="digits",
-    summary="handwritten digits, 8 x 8, one pixel per step in a permuted order (64 steps)",
+    summary="handwritten digits, 8 x 8, one pixel per step in a fixed random order (64 steps)",
     source="E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI, 1998, doi:10.24432/C50P49",
     licence="CC BY 4.0",
     family="pixels",

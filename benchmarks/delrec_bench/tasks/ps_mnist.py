@@ -96,7 +96,7 @@ def _pair(paths: Mapping[str, Path], part: str) -> tuple[np.ndarray, np.ndarray]
 TASK = Task(
     name="ps-mnist",
     title="PS-MNIST",
-    summary="MNIST, one pixel per step in a permuted order, 784 steps, 10 classes",
+    summary="MNIST, one pixel per step in a fixed random order, 784 steps, 10 classes",
     source="Y. LeCun et al.: Gradient-based learning applied to document recognition, Proc. IEEE 86(11), 1998",
     licence="CC BY-SA 3.0",
     family="pixels",

@@ -94,6 +94,7 @@ def fit(
     progress: Progress | None = None,
     keeper: Keeper | None = None,
     test: HeldOut | None = None,
+    classes: int | None = None,
 ) -> Fit:
     """Train `model` and leave it at the chosen epoch.
 
@@ -106,8 +107,10 @@ def fit(
         progress: Called with each epoch's history entry, and `epochs` in it.
         keeper: Keeps history and checkpoints, and may have one to go on from.
         test: What selection "best-test" is by, released once an epoch; nothing else looks at it.
+        classes: Scores that the network must give for each sample; None: it is not checked.
 
     Raises:
+        BenchError: The network gives scores of another shape.
         DivergedError: The loss, or what a layer is given, is not finite.
         CheckpointError: The keeper's checkpoint is of another network.
     """
@@ -123,7 +126,7 @@ def fit(
     for epoch in range(len(result.history), config.epochs):
         start = time.perf_counter()
         with _diverging(epoch):
-            entry = _train_epoch(model, train, optimisation, measure, seeds, epoch, device)
+            entry = _train_epoch(model, train, optimisation, measure, seeds, epoch, device, classes)
             if valid is not None:
                 with model.deployed():
                     seen = evaluate(model, valid, metric, device)
@@ -150,8 +153,9 @@ def fit(
 
 
 def _train_epoch(
-    model: Any, train: Any, optimisation: Optimisation, metric: Metric, seeds: Seeds, epoch: int, device: str
-) -> dict[str, Any]:
+    model: Any, train: Any, optimisation: Optimisation, metric: Metric, seeds: Seeds, epoch: int, device: str,
+    classes: int | None,
+) -> dict[str, Any]:  # fmt: skip
     """Go once through the training samples; return the epoch's history entry, whose rates are those it began with."""
     config = optimisation.config
     model.begin_epoch(epoch, config.epochs)
@@ -165,7 +169,7 @@ def _train_epoch(
     seen: list[Tensor] = []
     for indices in batches(len(train), config.batch, order):
         targets = train.targets[indices].to(device)
-        scores = scores_of(model, train, indices, device)
+        scores = scores_of(model, train, indices, device, classes)
         loss = model.loss(scores, targets)
         value = float(loss.detach())
         if not math.isfinite(value):

@@ -100,13 +100,14 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
     return Scored(total / len(samples), measure.score(predictions.numpy(), targets.numpy()), predictions, seen)
 
 
-def scores_of(model: Any, samples: Any, indices: Tensor, device: str) -> Tensor:
+def scores_of(model: Any, samples: Any, indices: Tensor, device: str, classes: int | None = None) -> Tensor:
     """Return the scores (B, classes) of the samples `indices`, given to the network in its own floating-point type."""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     scores: Tensor = model.classify(samples.batch(indices, device).to(dtype))
-    if scores.dim() != 2 or len(scores) != len(indices):
+    if scores.dim() != 2 or scores.shape != (len(indices), classes or scores.shape[1]):
         shape = f"scores of shape {tuple(scores.shape)} for {len(indices)} samples"
-        raise BenchError(f"{type(model).__name__} gives {shape}; its forward must return (T, B, classes)")
+        counted = f"classes = {classes}" if classes else "classes"
+        raise BenchError(f"{type(model).__name__} gives {shape}; its forward must return (T, B, {counted})")
     return scores
 
 

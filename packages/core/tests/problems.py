@@ -17,14 +17,12 @@ except ImportError:
 F64 = torch.float64
 _WHERE = "triton takes CPU tensors where TRITON_INTERPRET=1 is set"
 ONLY_INTERPRETED = pytest.mark.skipif(not INTERPRETED, reason=_WHERE)
-TRITON = pytest.param("triton", marks=ONLY_INTERPRETED)
+SLOWLY = (ONLY_INTERPRETED, pytest.mark.slow)  # `nox -s gpu-check` runs what is slow in the interpreter
+TRITON = pytest.param("triton", marks=SLOWLY)
 ENGINES = ["reference", "cpu", TRITON]
 CARD = "cuda" if torch.cuda.is_available() else "cpu"
 # of tests that take a device: on a card where there is one, else interpreted
-COMPILED_ON = [
-    ("cpu", "cpu"),
-    pytest.param("triton", CARD, marks=pytest.mark.skipif(CARD == "cpu" and not INTERPRETED, reason=_WHERE)),
-]
+COMPILED_ON = [("cpu", "cpu"), pytest.param("triton", CARD, marks=SLOWLY if CARD == "cpu" else ())]
 
 
 def run(engine, trace=True, **arguments):

@@ -64,7 +64,8 @@ CASES = {
 }
 
 
-TRITON = pytest.param("triton", marks=pytest.mark.skipif(bool(triton.ENGINE.broken), reason="needs triton"))
+ABSENT = pytest.mark.skipif(bool(triton.ENGINE.broken), reason="needs triton")
+TRITON = pytest.param("triton", marks=(ABSENT, pytest.mark.slow))
 ENGINES = pytest.mark.parametrize("engine", ["cpu", TRITON])
 
 

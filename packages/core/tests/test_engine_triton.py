@@ -1,7 +1,6 @@
 """The triton engine's scan is the reference engine's: on a card, or in Triton's interpreter, which is slow."""
 
 import math
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from delrec.engines.triton.tiles import INTERPRETED, Tiles, tiles_for
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="no card, and TRITON_INTERPRET is not set")
+SLOW = pytest.mark.slow if DEVICE == "cpu" else ()  # in the interpreter; `nox -s gpu-check` runs it
 FEW = settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -85,7 +85,7 @@ SUMMED = {
 }
 
 
-@pytest.mark.parametrize("form", ["axonal", "synaptic"])
+@pytest.mark.parametrize("form", ["axonal", pytest.param("synaptic", marks=SLOW)])
 @pytest.mark.parametrize("case", SUMMED)
 def test_wide_triangles_are_read_from_running_sums(case, form):
     options = dict(SUMMED[case])
@@ -96,7 +96,10 @@ def test_wide_triangles_are_read_from_running_sums(case, form):
 
 @pytest.mark.parametrize(
     ("form", "steps", "limit"),
-    [("synaptic", 70, 12), ("synaptic", 140, 124), ("synaptic", 140, 139), ("axonal", 70, 12)],
+    [
+        *[("synaptic", 70, 12), ("axonal", 70, 12)],
+        *[pytest.param("synaptic", 140, limit, marks=SLOW) for limit in (124, 139)],
+    ],
 )
 def test_running_sums_neither_drift_nor_lose_what_is_read_off_them(form, steps, limit):
     """Gradients of one sign, and blocks of 16, 128 and 256, the last in float64, by the longest delay that may come.
@@ -139,7 +142,7 @@ def test_a_delay_that_is_no_number_or_none_of_this_world_reads_nothing(delay, si
     assert not all(g.isfinite().all() for g in grads)
 
 
-@pytest.mark.parametrize("form", ["axonal", "synaptic"])
+@pytest.mark.parametrize("form", ["axonal", pytest.param("synaptic", marks=SLOW)])
 @pytest.mark.parametrize(("sigma", "delay"), [(0.0, 1e30), (4.0, 20.0)])
 def test_a_delay_beyond_the_longest_that_may_come_reads_nothing_in_any_block(delay, sigma, form):
     arguments = made("soft", form, 33, 1, 2, sigma, reach=3.0)
@@ -149,7 +152,7 @@ def test_a_delay_beyond_the_longest_that_may_come_reads_nothing_in_any_block(del
     agrees(arguments | {"limit": 12})
 
 
-@pytest.mark.parametrize("sigma", [0.0, 0.3, 2.6, 4.0])
+@pytest.mark.parametrize("sigma", [0.3, 4.0, *(pytest.param(sigma, marks=SLOW) for sigma in (0.0, 2.6))])
 def test_triangles_that_end_anywhere_before_the_longest_tap(sigma):
     """Cut off right of the middle, at it, left of it and to a single tap; whole delays, halves and any."""
     limit = 7
@@ -184,11 +187,11 @@ TILES = {
 }
 
 
-FORMS = [("none", 0.0), ("axonal", 0.0), ("axonal", 4.0), ("synaptic", 4.0)]
-TILED = [(tile, *form) for tile in TILES for form in FORMS if TILES[tile][-1] == "ieee" or form[0] == "axonal"]
+FORMS = [("none", 0.0), ("axonal", 0.0), ("axonal", 4.0), pytest.param("synaptic", 4.0, marks=SLOW)]
 
 
-@pytest.mark.parametrize(("tile", "form", "sigma"), TILED)
+@pytest.mark.parametrize(("form", "sigma"), FORMS)
+@pytest.mark.parametrize("tile", TILES)
 def test_every_tile_gives_the_same(tile, form, sigma, monkeypatch):
     """Tiles that a card would get, on sizes that do not fill them; few senders that are heard of, and nearly all."""
     rows, cols, deep, precision = TILES[tile]
@@ -268,17 +271,24 @@ def test_a_layer_whose_numbers_32_bits_do_not_count_is_named(batch, size, recurr
 
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.npz"))
-CASES = [(path, dtype) for path in GOLDEN for dtype in ("float64", "float32")]
-if DEVICE == "cpu" and not os.environ.get("DELREC_ALL_GOLDEN"):  # gpu-check sets it: minutes in the interpreter
-    few = {
-        ("delrec_axonal_triangle_hardm_det1_sig0_p0_vresetm0.3", "float64"),
-        ("delrec_axonal_triangle_hard_det1_sig0.7_p1", "float64"),
-        ("delrec_synaptic_triangle_hard_det0_sig0_p1", "float32"),
-    }
-    CASES = [(path, dtype) for path, dtype in CASES if path.stem.startswith("dcls1d_") or (path.stem, dtype) in few]
+FEW_GOLDEN = {
+    ("delrec_axonal_triangle_hardm_det1_sig0_p0_vresetm0.3", "float64"),
+    ("delrec_axonal_triangle_hard_det1_sig0.7_p1", "float64"),
+    ("delrec_synaptic_triangle_hard_det0_sig0_p1", "float32"),
+}
 
 
-@pytest.mark.parametrize(("path", "dtype"), CASES, ids=lambda value: getattr(value, "stem", value))
+@pytest.mark.parametrize(
+    ("path", "dtype"),
+    [
+        pytest.param(
+            path, dtype, marks=() if path.stem.startswith("dcls1d_") or (path.stem, dtype) in FEW_GOLDEN else SLOW
+        )
+        for path in GOLDEN
+        for dtype in ("float64", "float32")
+    ],
+    ids=lambda value: getattr(value, "stem", value),
+)
 def test_golden_files(path, dtype):
     results = check_file(path, "triton", dtype, DEVICE)
     assert results and all(result.error <= result.tolerance for result in results), results

@@ -76,6 +76,26 @@ def test_their_state_is_carried_flat_and_their_parameters_train(cell):
     assert [g["name"] for g in parameter_groups(made)] == ["weights", "delays", "neuron"]
 
 
+@pytest.mark.parametrize("kind", ["dict", "nested"])
+def test_the_membrane_is_found_by_name_wherever_it_stands(kind):
+    def cell(current, state):
+        last = torch.zeros_like(current) if state is None else (state["v"] if kind == "dict" else state[1].v)
+        v = 0.5 * last + current
+        return (v > 1).to(v), {"i": current, "v": v} if kind == "dict" else (current, Memory(v, current))
+
+    membrane = layer(cell)(X, return_membrane=True).membrane
+    assert torch.equal(membrane[0], layer(cell)(X[:1], return_state=True).state.states[1])
+
+
+def test_a_state_of_another_number_of_tensors_is_told():
+    def cell(current, state):
+        v = current if state is None else state[0] + current
+        return (v > 1).to(v), (v,) if state is None else (v, current)
+
+    with pytest.raises(ValueError, match="the state of cell is of 1 tensors, and then of 2"):
+        layer(cell)(X, return_membrane=True)
+
+
 def test_a_state_goes_on_in_a_new_process():
     made = layer(Cell())
     state = made(X[:5], return_state=True).state

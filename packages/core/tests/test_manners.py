@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from delrec import LIF, ATan, DelayInit, FeedforwardDelays, Neuron, RecurrentDelays, SpikeLinear, SpikingLayer, Triangle
-from problems import F64, INTERPRETED, ONLY_INTERPRETED, SmoothATan
+from problems import F64, ONLY_INTERPRETED, SLOWLY, SmoothATan
 from torch import nn
 from torch.func import functional_call
 from torch.optim.swa_utils import AveragedModel
@@ -74,17 +74,14 @@ LAYERS = {
         SpikeLinear(N, N, engine=e),
     ),
 }
-# of each way through the triton engine one, which is interpreted and slow
-ON_TRITON = ("spiking", "axonal two states", "segments", "feedforward v1", "stack")
-EVERY = pytest.mark.parametrize(
-    "name, engine",
-    [(n, e) for n in LAYERS for e in ("reference", "cpu")]
-    + [pytest.param(n, "triton", marks=ONLY_INTERPRETED) for n in ON_TRITON],
-)
+# of each way through the triton engine one, all but the first slow in the interpreter
+ON_TRITON = [pytest.param("axonal two states", "triton", marks=ONLY_INTERPRETED)]
+ON_TRITON += [pytest.param(n, "triton", marks=SLOWLY) for n in ("spiking", "segments", "feedforward v1", "stack")]
+EVERY = pytest.mark.parametrize("name, engine", [(n, e) for n in LAYERS for e in ("reference", "cpu")] + ON_TRITON)
 REFERENCE = pytest.mark.parametrize("name", LAYERS)
 ON_REFERENCE = ("axonal learned", "synaptic", "batch first", "segments", "feedforward gauss", "stack")
 COMPILED = [(n, "cpu") for n in LAYERS] + [(n, "reference") for n in ON_REFERENCE]
-COMPILED += [(n, "triton") for n in (*ON_TRITON, "synaptic", "shared") if INTERPRETED]
+COMPILED += [*ON_TRITON, *(pytest.param(n, "triton", marks=SLOWLY) for n in ("synaptic", "shared"))]
 
 
 def made(name, engine="reference", dtype=F64):

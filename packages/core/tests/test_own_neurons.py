@@ -137,6 +137,16 @@ def test_a_spike_that_has_no_gradient_is_told():
         RecurrentDelays(3, neuron=Hard(), engine="cpu")(torch.rand(4, 2, 3))
 
 
+def test_a_readout_that_never_spikes_is_no_fault(no_fallback):
+    class Readout(Hard):
+        def step(self, current, state, coefficients):
+            v = 0.9 * state[0] + current
+            return (v > torch.inf).to(v.dtype), (v,)
+
+    out = SpikingLayer(3, neuron=Readout(), engine="cpu")(torch.rand(4, 2, 3), return_membrane=True)
+    assert not out.spikes.any() and out.membrane.all()
+
+
 def test_what_the_backward_pass_keeps():
     def kept(neuron):
         return len(neuron.attach(3).rules(torch.float32).kept)

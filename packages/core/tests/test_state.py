@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 from delrec import LIF, ATan, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, State, Stateful
-from problems import ENGINES, F64, ONLY_INTERPRETED, current, layer
+from problems import ENGINES, F64, ONLY_INTERPRETED, SLOWLY, current, layer
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -52,7 +52,7 @@ def test_what_was_not_asked_for_is_none():
 
 @pytest.mark.parametrize(
     ("engine", "delays"),
-    [*product(["reference", "cpu"], FORMS), pytest.param("triton", "synaptic", marks=ONLY_INTERPRETED)],
+    [*product(["reference", "cpu"], FORMS), pytest.param("triton", "synaptic", marks=SLOWLY)],
 )
 def test_after_its_end_a_sample_is_held_and_silent(delays, engine):
     made, x, lengths = layer(delays, engine), current(batch=4), [24, 0, 7, 1]

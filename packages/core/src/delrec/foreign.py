@@ -49,8 +49,8 @@ class ForeignNeuron(Neuron):
     The state is a tensor, or tensors in nested tuples, lists and dicts (norse's are named tuples), each of a shape that
     broadcasts to (B, N). The initial state is `cell.initial_state(current)` if there is such a method; otherwise the
     first call gets state None and creates it. Parameters of a module are trained, in the group "neuron". The membrane
-    is the field v or mem of a named tuple of tensors; of any other state it is the first tensor. Raises ValueError for
-    a cell with recurrent connections.
+    is the first tensor that a named tuple or dict calls v or mem; without such a name it is the first of all. Raises
+    ValueError for a cell with recurrent connections.
     """
 
     states = ()  # unknown before the first step
@@ -89,8 +89,7 @@ class ForeignNeuron(Neuron):
         """Return the state that is the membrane, as the cell returns it."""
         if not state:
             raise ValueError(f"{self._name()} has no state: ask for no membrane, and give no lengths")
-        names = self._names or getattr(getattr(self._structure, "context", None), "_fields", ())
-        found = [place for place, name in enumerate(names) if name in ("v", "mem")]
+        found = [place for place, name in enumerate(self._names) if name in ("v", "mem")]
         return state[found[0] if found else 0]
 
     def attach(self, size: int) -> Neuron:
@@ -105,7 +104,12 @@ class ForeignNeuron(Neuron):
     def _flat(self, state: Any, like: Tensor) -> States:
         leaves, structure = pytree.tree_flatten(state)
         if structure != self._structure:
-            self.__dict__["_structure"] = structure  # not a setting
+            if self._structure is not None and len(leaves) != self._structure.num_leaves:
+                counts = f"{self._structure.num_leaves} tensors, and then of {len(leaves)}"
+                raise ValueError(f"the state of {self._name()} is of {counts}: let each step return as many")
+            keys = [path[-1] if path else None for path, _ in pytree.tree_flatten_with_path(state)[0]]
+            names = [getattr(key, "name", getattr(key, "key", None)) for key in keys]
+            self.__dict__.update(_structure=structure, _names=names)  # no settings
         for leaf in leaves:
             if not (isinstance(leaf, Tensor) and _broadcasts(leaf.shape, like.shape)):
                 told = tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__

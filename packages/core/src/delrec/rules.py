@@ -197,7 +197,8 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
     gradients = (*inputs["g_spike"], *inputs["g_new"])
     old, coefficients, new = inputs["old"], inputs["coefficients"], outputs["new"]
 
-    if isinstance(outputs["spike"][0], Node) and inputs["g_spike"][0] not in ordered(read.outputs):
+    never = any(torch.inf in n.args for n in ordered(outputs["spike"]))  # a readout's threshold
+    if isinstance(outputs["spike"][0], Node) and not never and inputs["g_spike"][0] not in ordered(read.outputs):
         warn("the spike of a neuron has no gradient: make it with self.spike(u), which has the surrogate's")
     own, wanted = (*outputs["g_current"], *outputs["g_old"]), outputs["g_coefficients"]
     kept = _smallest(new, coefficients)
