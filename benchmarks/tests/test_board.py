@@ -10,7 +10,7 @@ from delrec_bench.report.board import PUBLISHED, SCORE, SIZE, board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
 from delrec_bench.report.figures import findings, pictures
-from delrec_bench.report.tables import STEP, as_text, to_csv
+from delrec_bench.report.tables import STEP, Cell, as_text, to_csv
 from delrec_bench.report.texts import said
 from delrec_bench.report.writing import filled
 from delrec_bench.studies.expansion import expand
@@ -115,8 +115,8 @@ def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
     made = page_with(records, new={"lif": "mine"})
     board = board_of(made)
     (own,) = [line for line in board.lines if line.new]
-    assert own.asked.method == "lif" and own.cells[STEP, STAND_IN].text == ""
-    assert own.cells[STEP, STAND_IN].hint == "delrec-bench bench --methods mine --only-methods lif"
+    assert own.asked.method == "lif"
+    assert own.cells[STEP, STAND_IN] == Cell(hint="delrec-bench bench --methods mine --only-methods lif")
     quick, speech, *_ = next(line for line in board.lines if line.asked.method == "dcls").commands
     assert quick.endswith("--study leaderboard --profile quick --all --only-methods dcls")
     assert "--profile speech --data shd=DIR --data ssc=DIR --all" in speech
@@ -126,8 +126,7 @@ def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
     assert any("have not been run" in text for text in page.footnotes)
     assert "new, run here" in as_text(board.short())
     text = filled("md", made)
-    assert "(`lif`, new, run here) |" in text
-    assert all(command in text for line in board.lines for command in line.commands)
+    assert "(`lif`, new, run here) |" in text and all(one in text for line in board.lines for one in line.commands)
 
 
 def test_the_setup_says_of_each_task_how_long_was_trained_and_leaves_out_what_no_network_did(page):

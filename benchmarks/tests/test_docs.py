@@ -33,13 +33,9 @@ def test_a_command_that_a_page_shows_is_there_with_its_options(page, words):
 
 
 @pytest.mark.parametrize("page", SHOWN)
-def test_a_link_to_a_file_leads_to_one(page):
+def test_files_and_sessions_that_a_page_names_are_there(page):
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", SHOWN[page])
     assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
-
-
-@pytest.mark.parametrize("page", SHOWN)
-def test_a_session_that_a_page_names_is_in_the_noxfile(page):
     noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
     named = re.findall(r'^@nox\.session\(name="([\w-]+)"', noxfile, re.MULTILINE)
     known = {*re.findall(r"^def (\w+)\(session", noxfile, re.MULTILINE), *named}

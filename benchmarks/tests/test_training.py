@@ -213,7 +213,7 @@ def test_what_is_not_finite_ends_the_run_as_diverged(how, message):
         fit(Broken(how), samples(4), samples(seed=1), TrainingConfig(epochs=1))
 
 
-def test_outputs_without_an_axis_of_time_are_named():
+def test_outputs_of_another_shape_are_named():
     class Flat(Trainable):
         def __init__(self):
             super().__init__()
@@ -224,8 +224,5 @@ def test_outputs_without_an_axis_of_time_are_named():
 
     with pytest.raises(BenchError, match=r"Flat gives scores of shape \(4,\) .* must return \(T, B, classes\)"):
         evaluate(Flat(), samples())
-
-
-def test_a_network_with_another_number_of_outputs_is_named():
     with pytest.raises(BenchError, match=r"Network gives scores of shape \(8, 4\) .* return \(T, B, classes = 5\)"):
         fit(network(), samples(), None, TrainingConfig(epochs=1, batch=8), classes=5)

@@ -29,7 +29,7 @@ Coefficient = Tensor | float
 """Either one value for the whole layer, shape (), or one per neuron, shape (N,)."""
 
 _numbers = itertools.count()
-_neurons: weakref.WeakValueDictionary[str, Neuron] = weakref.WeakValueDictionary()
+ATTACHED: weakref.WeakValueDictionary[str, Neuron] = weakref.WeakValueDictionary()
 
 
 def neuron_of(handle: str) -> Neuron:
@@ -37,7 +37,7 @@ def neuron_of(handle: str) -> Neuron:
 
     A compiled graph cannot store a module, and torch 2.5 would turn a changing int into a symbolic value.
     """
-    neuron = _neurons.get(handle)
+    neuron = ATTACHED.get(handle)
     if neuron is None:
         raise RuntimeError(
             "a neuron was deleted, or one of its settings changed, since this forward pass ran or this graph was "
@@ -97,8 +97,8 @@ class Neuron(nn.Module):
     def _enlist(self) -> None:
         """Take a new handle and forget what was traced."""
         handle = str(next(_numbers))
-        _neurons.pop(self.__dict__.get("handle", ""), None)
-        _neurons[handle] = self
+        ATTACHED.pop(self.__dict__.get("handle", ""), None)
+        ATTACHED[handle] = self
         self.__dict__.update(handle=handle, traced={})  # by dtype: what `rules` found
 
     def attach(self, size: int) -> Neuron:

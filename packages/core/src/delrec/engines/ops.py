@@ -13,7 +13,7 @@ from torch import Tensor
 from delrec.checks import readable
 from delrec.delays import kernel_length, window_taps
 from delrec.engines import Engine, Output, Request, State, check_history
-from delrec.neurons import Neuron, neuron_of
+from delrec.neurons import ATTACHED, Neuron, neuron_of
 
 # the scan reads values on the host, so mode="reduce-overhead" must leave it out of its CUDA graphs; torch 2.5 lacks it
 _UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
@@ -153,12 +153,12 @@ def scan_operator(engine: str, forward: Function, backward: Function, room: Func
 
     backward: see `Operator`. Only shape and dtype of inputs.current may be read.
 
-    room(neuron, inputs, limit) -> the number of planes, and a tensor like the bits.
+    room(rules, inputs, limit) -> the number of planes, and a tensor like the bits.
     """
 
     def shapes(*given: Any) -> tuple[Tensor, ...]:
         inputs, (handle, limit, _, keep, trace) = Inputs(*given[:8]), given[8:]
-        planes, bits = room(neuron_of(handle), inputs, limit)
+        planes, bits = room(neuron_of(handle).rules(inputs.current.dtype), inputs, limit)
         current, (steps, *rest) = inputs.current, inputs.current.shape
         traced = current.new_empty(len(inputs.start), steps if trace else 0, *rest)
         kept = current.new_empty(planes, steps if keep else 0, *rest)
@@ -178,7 +178,7 @@ def scan_operator(engine: str, forward: Function, backward: Function, room: Func
 
     return Operator(
         f"{engine}_scan", forward, shapes, backward, given=3, stand_in=stand_in, traced=traced, schema=_SCHEMA,
-        holds=neuron_of, **_TAGS,
+        holds=ATTACHED.get, **_TAGS,
     )  # fmt: skip
 
 

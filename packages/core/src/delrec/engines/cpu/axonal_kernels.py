@@ -6,11 +6,12 @@ row. Time runs down in a ring of gz, the gradient of z: sender o has reach[o] + 
 """
 
 from collections import namedtuple
+from typing import Any
 
 import numpy as np
 
-from delrec.engines.cpu.cache import allocating, compiled
-from delrec.engines.cpu.common import SLACK, add_rows, aligned, to_lanes, to_rows
+from delrec.engines.cpu.cache import compiled
+from delrec.engines.cpu.common import SLACK, add_rows, to_lanes, to_rows, zeros
 from delrec.engines.cpu.vector import (
     LANES,
     ROWS,
@@ -35,14 +36,16 @@ Forward = namedtuple("Forward", "y z live index value count")
 Backward = namedtuple("Backward", "y g now y_lanes g_lanes gz z live index value start ring")
 
 
-@allocating
-def forward_room(shape, tables, bits, bits_at):
+def forward_room(shape: Any, tables: Any) -> Forward:
     """Allocate the scratch of a tile."""
-    real, row = tables.weight.dtype.type, shape.row
-    return Forward(
-        aligned(LANES * row, real), aligned(row * LANES, real), np.zeros(row, np.uint16),
-        np.zeros(LANES * row, np.int32), np.zeros(LANES * row, real), np.zeros(LANES, np.int64),
-    )  # fmt: skip
+    row = LANES * shape.row
+    y, z, value = zeros(tables.weight.dtype, row, row, row)
+    return Forward(y, z, np.zeros(shape.row, np.uint16), np.zeros(row, np.int32), value, np.zeros(LANES, np.int64))
+
+
+@compiled
+def begin(shape, tables, room, bits, bits_at):
+    """Do nothing: given spikes are read from the bits."""
 
 
 @compiled
@@ -93,22 +96,15 @@ def send(t, shape, tables, room, bits, bits_at):
     """Do nothing: the bits are the ring."""
 
 
-@allocating
-def backward_room(shape, tables):
+def backward_room(shape: Any, tables: Any) -> Backward:
     """Allocate the scratch of a tile."""
-    real, row = tables.weight.dtype.type, shape.row
-    start = np.zeros(shape.size + 1, np.int64)
-    for o in range(shape.size):
-        start[o + 1] = start[o] + tables.reach[o] + SLACK
-    now = np.zeros(3, np.int64)
-    now[POSITION] = SLACK
-    most = max(row, LANES * SEGMENT)
-    return Backward(
-        aligned(LANES * row, real), aligned(SEGMENT * LANES * row, real), now, aligned(row * LANES, real),
-        aligned(row * LANES, real), aligned(row * LANES, real), aligned(row * LANES * SEGMENT, real),
-        np.zeros(row * SEGMENT, np.uint16), np.zeros(most, np.int32), np.zeros(most, real), start,
-        aligned(start[shape.size] * LANES if shape.recurrent and shape.steps + shape.past > 1 else 0, real),
-    )  # fmt: skip
+    row, most = LANES * shape.row, max(shape.row, LANES * SEGMENT)
+    start = np.concatenate([[0], np.cumsum(tables.reach + SLACK)])
+    ring = int(start[-1]) * LANES if shape.recurrent and shape.steps + shape.past > 1 else 0
+    now, live = np.array([SLACK, 0, 0], np.int64), np.zeros(SEGMENT * shape.row, np.uint16)
+    counts = row, row, row, row, SEGMENT * row, SEGMENT * row, most, ring
+    y, y_lanes, g_lanes, gz, g, z, value, lines = zeros(tables.weight.dtype, *counts)
+    return Backward(y, g, now, y_lanes, g_lanes, gz, z, live, np.zeros(most, np.int32), value, start, lines)
 
 
 @compiled

@@ -36,11 +36,14 @@ compiled: Callable[[Any], Any] = numba.njit(**_INSIDE | {"_nrt": False})
 inlined: Callable[[Any], Any] = numba.njit(**_INSIDE | {"_nrt": False, "forceinline": True})  # a call costs as much
 
 
-def entry(function: Any) -> Any:
-    """Compile a kernel that Python calls, like `compiled`, and keep it on disk."""
-    dispatcher = numba.njit(**_OPTIONS)(function)
+def entry(function: Any, **options: Any) -> Any:
+    """Compile a kernel that Python calls, and keep it on disk."""
+    dispatcher = numba.njit(**_OPTIONS | options)(function)
     dispatcher._cache = _Kept(function)
     return dispatcher
+
+
+scan_entry = functools.partial(entry, _nrt=False)  # for a kernel that is given all its arrays
 
 
 @functools.cache

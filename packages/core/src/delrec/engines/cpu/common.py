@@ -50,6 +50,16 @@ def aligned(count, real):
     return raw[shift : shift + count]
 
 
+def zeros(dtype: Any, *counts: int) -> list[Array]:
+    """Return rows of zeros, each of which starts on a cache line."""
+    raw, rows = np.zeros(sum(counts) + (len(counts) + 1) * LANES, dtype), []
+    at = -raw.__array_interface__["data"][0] % 64 // raw.itemsize
+    for count in counts:
+        rows.append(raw[at : at + count])
+        at += -(-count // LANES) * LANES
+    return rows
+
+
 @compiled
 def add_rows(out, out_at, padded, index, value, at, count, rows, rows_at, stride):
     """out[:padded] += sum_j value[j] rows[index[j], :padded]."""

@@ -7,15 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from delrec.engines.cpu.codegen import kernels_for
+from delrec.engines.cpu import axonal_kernels, synaptic_kernels
+from delrec.engines.cpu.codegen import BLOCK, kernels_for
 from delrec.engines.cpu.common import GROUPS, add_up, flat
 from delrec.engines.cpu.recurrence import Axonal, Recurrence, Synaptic, recurrence_of
 from delrec.engines.cpu.vector import COLUMNS, LANES
 from delrec.engines.ops import Inputs, scan_operator
 from delrec.engines.threads import parallel
-from delrec.neurons import Neuron, neuron_of
+from delrec.neurons import neuron_of
 from delrec.rules import Rules
 
+_ROOMS = {"axonal": axonal_kernels, "synaptic": synaptic_kernels}
 _ROUNDED = 4  # taps are read by as many at once
 
 
@@ -40,7 +42,7 @@ Incoming = namedtuple("Incoming", "spikes final trace")
 Sums = namedtuple("Sums", "current weight coef start past")
 
 
-def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
+def room(rules: Rules, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
     """Return the number of planes to keep, and zeros for the bits of the spikes, (tiles, N, steps) as one row.
 
     Before step 0 there are as many steps as any tap may reach, which follows from shapes and `limit`, not from delays.
@@ -53,7 +55,7 @@ def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor
         reach = steps - 1 + history
         before = history if delay.dim() == 2 else (reach if limit is None else min(limit, reach)) + _ROUNDED
         length = -(-batch // LANES) * size * (before + steps)
-    return len(neuron.rules(current.dtype).kept), current.new_zeros(length, dtype=torch.int16)
+    return len(rules.kept), current.new_zeros(length, dtype=torch.int16)
 
 
 def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -61,9 +63,10 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     inputs, (handle, limit, _, keep, trace) = Inputs(*given[:8]), given[8:]
     current, neuron = inputs.current, neuron_of(handle)
     steps, batch, size = current.shape
-    recurrence, rules = recurrence_of(neuron, inputs), neuron.rules(current.dtype)
+    recurrence = recurrence_of(neuron, inputs)
+    rules: Any = neuron.traced.get(current.dtype) or neuron.rules(current.dtype)
     module = rules.kernels.get(recurrence.kind) or kernels_for(neuron, current.dtype, recurrence.kind)
-    planes, bits = room(neuron, inputs, limit)
+    planes, bits = room(rules, inputs, limit)
     spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
     final = inputs.start.detach().clone(memory_format=torch.contiguous_format)
     traced = current.new_empty(len(final), steps if trace else 0, batch, size)
@@ -73,8 +76,14 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         pack(bits, inputs.history, shape)
     filled = Planes(spikes.view(-1).numpy(), final.view(-1).numpy(), traced.view(-1).numpy(), kept.view(-1).numpy())
     x = current.detach().contiguous().view(-1).numpy()
-    tables, words = recurrence.forward(inputs.weight), bits.numpy().view(np.uint16)
-    parallel(module.forward_tile, -(-batch // LANES), shape, arguments, tables, x, filled, words)
+    tables, words, rooms = recurrence.forward(inputs.weight), bits.numpy().view(np.uint16), _ROOMS[recurrence.kind]
+
+    def run(tile: int) -> None:
+        work, marks = np.zeros(module.ROWS * BLOCK, x.dtype), np.zeros(BLOCK, np.uint16)
+        room = rooms.forward_room(shape, tables)
+        module.forward_tile(tile, shape, arguments, tables, room, work, marks, x, filled, words)
+
+    parallel(run, -(-batch // LANES))
     return spikes, final, traced, kept, bits
 
 
@@ -105,14 +114,17 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     g_history = torch.zeros_like(history, memory_format=torch.contiguous_format)
     g_past = g_history[len(history) - shape.past :]
     tables, sums = recurrence.backward(weight, groups)
-    words = bits.numpy().view(np.uint16)
+    words, rooms = bits.numpy().view(np.uint16), _ROOMS[recurrence.kind]
     incoming = Incoming(*(none if g is None else flat(g) for g in grads))
+    carried = module.STATES * LANES * size
     planes, to = flat(kept), Sums(flat(g_x), g_wt.numpy(), g_coef, flat(g_start), flat(g_past))
 
     def run(group: int) -> None:
         own = to._replace(weight=to.weight[group], coef=to.coef[group])
         for tile in range(group, tiles, groups):
-            module.backward_tile(tile, shape, arguments, tables[group], planes, words, incoming, own)
+            work, carry = np.zeros(module.ROWS * BLOCK, planes.dtype), np.zeros(carried, planes.dtype)
+            room = rooms.backward_room(shape, tables[group])
+            module.backward_tile(tile, shape, arguments, tables[group], room, work, carry, planes, words, incoming, own)
 
     parallel(run, groups)
     g_weight = g_delay = g_width = None

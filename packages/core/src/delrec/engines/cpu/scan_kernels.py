@@ -6,16 +6,17 @@
 on a block of neurons, and the functions of `axonal_kernels` or `synaptic_kernels`. For the arguments see `scan` and
 `recurrence`. Loops over neurons load BLOCK values into `work`, run the neuron, and store.
 
-A recurrence keeps the scratch of a tile in `room`: rows of room.y are the recurrent current of a step in the forward
-pass (`receive`), and the gradient of its spikes in the backward pass (`receive_gradient`, which also adds to the
-gradients of the delays). `send` takes the spikes of a step; `send_gradient` takes the gradient of the recurrent
-current, the rows of room.g from g_row(room) on, and adds to that of the weight; `send_silence` is a step before the
-first.
+Python allocates the scratch of a tile, as zeros: kernels with arrays of their own would count references. `work` is
+(ROWS, BLOCK), and `carry`, the gradients of the states on their way to the step before, (states, LANES, N). The rest is
+in `room`: rows of room.y are the recurrent current of a step in the forward pass (`receive`), and the gradient of its
+spikes in the backward pass (`receive_gradient`, which also adds to the gradients of the delays). `begin` takes the
+given spikes, `send` those of a step; `send_gradient` takes the gradient of the recurrent current, the rows of room.g
+from g_row(room) on, and adds to that of the weight; `send_silence` is a step before the first.
 """
 
 import numpy as np
 
-from delrec.engines.cpu.cache import compiled, entry, inlined
+from delrec.engines.cpu.cache import inlined, scan_entry
 from delrec.engines.cpu.vector import LANES, get, prefetch, put
 
 
@@ -47,24 +48,17 @@ def load_coefficients(work, coef, size, c, m):
         load(work, COEF + j * BLOCK, coef, j * size + c, m)
 
 
-@entry
-def forward_tile(tile, shape, given, tables, x, planes, bits):
+@scan_entry
+def forward_tile(tile, shape, given, tables, room, work, words, x, planes, bits):
     """Fill spikes, states and spike bits of the LANES rows of a tile."""
-    work = np.zeros(ROWS * BLOCK, REAL)
-    words = np.zeros(BLOCK, np.uint16)
-    bits_at = tile * shape.size * (shape.prefix + shape.steps) + shape.prefix
-    room = forward_room(shape, tables, bits, bits_at)
-    forward_steps(tile, shape, given, tables, room, work, words, x, planes, bits, bits_at)
-
-
-@compiled
-def forward_steps(tile, shape, given, tables, room, work, words, x, planes, bits, bits_at):
-    """Run the steps of `forward_tile`, which allocated their scratch."""
     size, row = shape.size, shape.row
     first_row = tile * LANES
     rows = min(LANES, shape.batch - first_row)
     length = shape.prefix + shape.steps
+    bits_at = tile * size * length + shape.prefix
     plane = shape.batch * size
+    if shape.recurrent:
+        begin(shape, tables, room, bits, bits_at)
     for t in range(shape.steps):
         if shape.recurrent:
             receive(t, shape, tables, room, bits, bits_at)
@@ -113,18 +107,9 @@ def forward_steps(tile, shape, given, tables, room, work, words, x, planes, bits
             send(t, shape, tables, room, bits, bits_at)
 
 
-@entry
-def backward_tile(tile, shape, given, tables, kept, bits, incoming, sums):
+@scan_entry
+def backward_tile(tile, shape, given, tables, room, work, carry, kept, bits, incoming, sums):
     """Run the adjoint of `forward_tile`, step by step from the last."""
-    work = np.zeros(ROWS * BLOCK, REAL)
-    carry = np.zeros(STATES * LANES * shape.size, REAL)
-    room = backward_room(shape, tables)
-    backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, incoming, sums)
-
-
-@compiled
-def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, incoming, sums):
-    """Run the steps of `backward_tile`; carry: gradients of the states on their way to the step before."""
     size, row = shape.size, shape.row
     first_row = tile * LANES
     rows = min(LANES, shape.batch - first_row)

@@ -5,12 +5,13 @@ tables.length + SLACK lines of LANES values.
 """
 
 from collections import namedtuple
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from delrec.engines.cpu.cache import allocating, compiled
-from delrec.engines.cpu.common import SLACK, aligned, to_lanes, to_rows
+from delrec.engines.cpu.cache import compiled
+from delrec.engines.cpu.common import SLACK, to_lanes, to_rows, zeros
 from delrec.engines.cpu.vector import LANES, Loop, emitted, get, next_bit, prefetch, put
 
 NEAR = 16  # rings read together
@@ -84,17 +85,15 @@ def add_sides(e, builder, lines, span, count, sides, total):
 Room = namedtuple("Room", "y g now arrived sent once twice ring ring_once kept")
 
 
-@allocating
-def make_room(shape, tables, backward):
-    """Allocate the scratch; the rings begin after the places before step 1."""
-    real, row, ring = tables.weight.dtype.type, shape.row, shape.size * (tables.length + SLACK) * LANES
-    now = np.zeros(1, np.int64)
-    now[POSITION] = SLACK + tables.ahead
-    return Room(
-        aligned(LANES * row, real), aligned(LANES * row * backward, real), now, aligned(row * LANES, real),
-        aligned(row * LANES, real), aligned(row * LANES, real), aligned(row * LANES, real), aligned(ring, real),
-        aligned(ring * backward, real), aligned(NEAR * LANES, real),
-    )  # fmt: skip
+def forward_room(shape: Any, tables: Any, backward: int = 0) -> Room:
+    """Allocate the scratch of a tile; the rings begin after the places before step 1."""
+    row, ring = LANES * shape.row, shape.size * (tables.length + SLACK) * LANES
+    now, counts = np.array([SLACK + tables.ahead], np.int64), (row, row, row, row, ring, ring * backward, NEAR * LANES)
+    y, g, *more = zeros(tables.weight.dtype, row, row * backward, *counts)
+    return Room(y, g, now, *more)
+
+
+backward_room = partial(forward_room, backward=1)
 
 
 @compiled
@@ -219,14 +218,12 @@ def read_rings_back(t, shape, tables, room, bits, bits_at, want_delay, g_weight)
                     add_sides(room.ring_once, at + lane, tables.span, 4 * c, n, tables.g_span, tables.g_total, c)
 
 
-@allocating
-def forward_room(shape, tables, bits, bits_at):
-    """Allocate the scratch, and send the given spikes."""
-    room = make_room(shape, tables, 0)
+@compiled
+def begin(shape, tables, room, bits, bits_at):
+    """Send the given spikes."""
     for t in range(-shape.past, 0):
         open_step(shape, tables, room, False)
         send(t, shape, tables, room, bits, bits_at)
-    return room
 
 
 @compiled
@@ -246,12 +243,6 @@ def send(t, shape, tables, room, bits, bits_at):
         for lane in range(LANES):
             put(room.sent, n * LANES + lane, one if word & np.uint16(1 << lane) else zero)
     push(shape, tables, room, False)
-
-
-@allocating
-def backward_room(shape, tables):
-    """Allocate the scratch of a tile."""
-    return make_room(shape, tables, 1)
 
 
 @compiled

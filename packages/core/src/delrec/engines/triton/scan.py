@@ -16,6 +16,7 @@ from delrec.engines.triton.spellings import steps_of
 from delrec.engines.triton.synaptic import LONGEST, connection_gradients, lay_out_connections
 from delrec.engines.triton.tiles import INTERPRETED, OPTIONS, Tiles, connection_tiles, edge_of, launch, tiles_for
 from delrec.neurons import Neuron, neuron_of
+from delrec.rules import Rules
 
 PARTS = 2 if INTERPRETED else 256  # programs for the gradient of the weight
 EDGE, COLS = 32, 256  # tiles of the kernels that fill tables
@@ -112,13 +113,13 @@ def past_of(inputs: Inputs, limit: int | None) -> int:
     return given if limit is None else min(given, limit)
 
 
-def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
+def room(rules: Rules, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
     """Return the number of planes to keep, and memory for the bits of the spikes, in words of 32 steps."""
     steps, batch, size = inputs.current.shape
     words = 0
     if inputs.delay is not None:
         words = (past_of(inputs, limit) + 31) // 32 + (steps + 31) // 32
-    return len(neuron.rules(inputs.current.dtype).kept), inputs.current.new_empty(words, batch, size, dtype=torch.int32)
+    return len(rules.kept), inputs.current.new_empty(words, batch, size, dtype=torch.int32)
 
 
 def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -128,7 +129,7 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     plan = plan_of(neuron, inputs, limit)
     current, history, tiles, slots = inputs.current.contiguous(), inputs.history, plan.tiles, plan.slots
     steps, batch, size = current.shape
-    count, words = room(neuron, inputs, limit)
+    count, words = room(neuron.rules(current.dtype), inputs, limit)
     spikes, states = torch.empty_like(current), inputs.start.clone(memory_format=torch.contiguous_format)
     traced = current.new_empty(len(states), steps if trace else 0, batch, size)
     planes = current.new_empty(count, steps if keep else 0, batch, size)
