@@ -26,7 +26,7 @@ _COSTS = {
     "latency_train_ratio": ("training-step", "training step, relative to LIF", ""),
 }
 """What scores are drawn against -> the name of the picture, its label, and what its caption adds."""
-_LOOKS = {"learned": "o-", "fixed": "s--", "none": "^:"}  # of a line, by what its delays are
+_LOOKS = {"learned": "o-", "fixed": "s--", "spread": "D-.", "none": "^:"}  # of a line, by what its delays are
 _FEW = 3  # rows of a task with a learning curve of their own colour
 PAIR = ("delrec-axonal", "delrec-axonal-fixed-spread")  # differ by the learning alone
 _SHOWN = {"lif": "C7s", "delrec-axonal-fixed": "C1o", "delrec-axonal": "C0o", "dcls": "C2^", "silif": "C4D"}
@@ -114,7 +114,7 @@ def sweep(page: Page) -> Drawn | None:
         handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center")
         dotted = ", dotted: no delays" * bool((frame.delays == "none").any())
-        caption = f"Mean test score; bars are 95 % intervals. Solid: learned delays, dashed: fixed{dotted}."
+        caption = f"Mean test score; bars are 95 % intervals. Solid: learned delays, broken: fixed{dotted}."
         return Drawn("sweep", f"Score by {words.setting(along)}", caption, drawing.text_of(figure))
 
 
@@ -125,7 +125,8 @@ def _mark(row: Row, along: str, places: Sequence[Any]) -> dict[str, Any]:
     line, group = row.asked.called + elsewhere, row.asked.base.partition("-fixed")[0] + elsewhere
     ends = [row["score_mean"] if row[end] is None else row[end] for end in ("score_low", "score_high")]
     low, high, score = map(row.metric.shown, (*ends, row["score_mean"]))
-    told = {"task": row["task"], "line": line, "group": group, "delays": row.delays, "place": place}
+    delays = "spread" if row.asked.base.endswith("-fixed-spread") else row.delays
+    told = {"task": row["task"], "line": line, "group": group, "delays": delays, "place": place}
     return told | {"score": score, "below": score - low, "above": high - score}
 
 
