@@ -114,7 +114,7 @@ def sweep(page: Page) -> Drawn | None:
         handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center")
         dotted = ", dotted: no delays" * bool((frame.delays == "none").any())
-        caption = f"Mean test score; bars are 95 % intervals. Solid: learned delays, broken: fixed{dotted}."
+        caption = f"Mean test score; bars are 95 % intervals. Solid: learned delays, dashed: fixed{dotted}."
         return Drawn("sweep", f"Score by {words.setting(along)}", caption, drawing.text_of(figure))
 
 
