@@ -122,8 +122,8 @@ def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
     assert "--profile speech --data shd=DIR --data ssc=DIR --all" in speech
     own = [row for row in made.rows if row["method"] == "lif"]
     assert own and all(" --methods mine" in row["command"] for row in own)
-    assert not any("have not been run" in text for text in made.footnotes), "of the others' runs nothing is to be said"
-    assert any("have not been run" in text for text in page.footnotes)
+    assert not any("missing" in text for text in made.footnotes), "of the others' runs nothing is to be said"
+    assert any("missing" in text for text in page.footnotes)
     assert "new, run here" in as_text(board.short())
     text = filled("md", made)
     assert "(`lif`, new, run here) |" in text and all(one in text for line in board.lines for one in line.commands)

@@ -47,7 +47,7 @@ def test_only_the_new_methods_rows_are_trained_and_stand_marked_among_the_others
     assert "3 runs, 3 to do with" in told.err and "minutes" in told.err, "also where stderr is no terminal"
     text = (mine / "out" / "leaderboard" / "leaderboard.html").read_text()
     assert "new, run here" in text and "delrec-bench leaderboard --methods mine" in text
-    assert "have not been run" not in text
+    assert "planned run" not in text
 
 
 @pytest.mark.parametrize("task", ["shd", "ssc", "ps-mnist"])
