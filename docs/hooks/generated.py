@@ -25,7 +25,7 @@ from mkdocs.structure.pages import Page
 
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 ROOT = Path(__file__).parents[2]
-MARK = re.compile(r"^<!-- generated: ([\w-]+) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
+MARK = re.compile(r"^<!-- generated: ([\w-]+) -->\n(?:(?!<!-- generated:).)*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
 SHORT = "heading_level: 3, show_root_full_path: false"
 SEVERAL = re.compile(r"^ +\w+(?:, \w+)+: ", re.MULTILINE)
 
@@ -56,8 +56,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return GENERATED[mark[1]]()
 
     filled = MARK.sub(made, markdown)
-    if "<!-- generated:" in filled:
-        raise PluginError(f"{page.file.src_path}: a part marked as generated has no <!-- end -->")
+    if stray := re.search("<!-- (?:generated:.*|end) -->", filled):
+        raise PluginError(f"{page.file.src_path}: {stray[0]} is one of a pair, and the other is missing")
     return filled
 
 

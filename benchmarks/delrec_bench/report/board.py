@@ -98,7 +98,9 @@ def board_of(page: Page) -> Board:
             commands = [f"{one} --only-methods {name}" for one, of in again if any((name, task) in rows for task in of)]
         cells = {(kind, task): cell for task in tasks for kind, cell in _cells(task, name, rows).items()}
         timing = Cell(hint=f"delrec-bench bench --methods {folder} --only-methods {name}")
-        cells |= {(kind, task): timing for kind, task in cells if folder and kind in TIMES and not cells[kind, task]}
+        for kind, task in cells:
+            if folder and kind in TIMES and cells[SIZE, task] and not cells[kind, task]:
+                cells[kind, task] = timing
         lines.append(Line(asked[name], commands, folder is not None, cells))
 
     def shown(kind: str, task: str) -> bool:

@@ -23,7 +23,7 @@ from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.fingerprint import fingerprint
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.training.resuming import CheckpointError, Keeper, capture, restore, seed_everything
-from delrec_bench.training.scoring import HeldOut, batches, evaluate, predict, scores_of
+from delrec_bench.training.scoring import HeldOut, batches, check_outputs, evaluate, predict, scores_of
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -122,11 +122,12 @@ def fit(
         result = Fit.going_on(saved, model, optimisation)
     else:
         with _diverging(0):
+            check_outputs(model, train, classes, device)
             result = Fit(fingerprint=fingerprint(model, train, device))
     for epoch in range(len(result.history), config.epochs):
         start = time.perf_counter()
         with _diverging(epoch):
-            entry = _train_epoch(model, train, optimisation, measure, seeds, epoch, device, classes)
+            entry = _train_epoch(model, train, optimisation, measure, seeds, epoch, device)
             if valid is not None:
                 with model.deployed():
                     seen = evaluate(model, valid, metric, device)
@@ -153,9 +154,8 @@ def fit(
 
 
 def _train_epoch(
-    model: Any, train: Any, optimisation: Optimisation, metric: Metric, seeds: Seeds, epoch: int, device: str,
-    classes: int | None,
-) -> dict[str, Any]:  # fmt: skip
+    model: Any, train: Any, optimisation: Optimisation, metric: Metric, seeds: Seeds, epoch: int, device: str
+) -> dict[str, Any]:
     """Go once through the training samples; return the epoch's history entry, whose rates are those it began with."""
     config = optimisation.config
     model.begin_epoch(epoch, config.epochs)
@@ -169,7 +169,7 @@ def _train_epoch(
     seen: list[Tensor] = []
     for indices in batches(len(train), config.batch, order):
         targets = train.targets[indices].to(device)
-        scores = scores_of(model, train, indices, device, classes)
+        scores = scores_of(model, train, indices, device)
         loss = model.loss(scores, targets)
         value = float(loss.detach())
         if not math.isfinite(value):

@@ -16,6 +16,7 @@ from delrec_bench.data.transforms import parse_level
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.activity import recording
+from delrec_bench.training.resuming import random_states, set_random_states
 
 EVALUATION_BATCH = 256
 DEPLOYED = Evaluation()
@@ -100,14 +101,23 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
     return Scored(total / len(samples), measure.score(predictions.numpy(), targets.numpy()), predictions, seen)
 
 
-def scores_of(model: Any, samples: Any, indices: Tensor, device: str, classes: int | None = None) -> Tensor:
+@torch.no_grad()
+def check_outputs(model: Any, samples: Any, classes: int | None, device: str = "cpu") -> None:
+    """Refuse a network that does not give `classes` scores for each sample; the random state is left alone."""
+    states = random_states()
+    shape = scores_of(model.eval(), samples, torch.arange(1), device).shape
+    set_random_states(states)
+    if classes is not None and shape[1] != classes:
+        raise BenchError(f"{type(model).__name__} gives {shape[1]} scores for a sample of {classes} classes")
+
+
+def scores_of(model: Any, samples: Any, indices: Tensor, device: str) -> Tensor:
     """Return the scores (B, classes) of the samples `indices`, given to the network in its own floating-point type."""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     scores: Tensor = model.classify(samples.batch(indices, device).to(dtype))
-    if scores.dim() != 2 or scores.shape != (len(indices), classes or scores.shape[1]):
+    if scores.dim() != 2 or len(scores) != len(indices):
         shape = f"scores of shape {tuple(scores.shape)} for {len(indices)} samples"
-        counted = f"classes = {classes}" if classes else "classes"
-        raise BenchError(f"{type(model).__name__} gives {shape}; its forward must return (T, B, {counted})")
+        raise BenchError(f"{type(model).__name__} gives {shape}; its forward must return (T, B, classes)")
     return scores
 
 

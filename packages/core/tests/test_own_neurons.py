@@ -127,14 +127,23 @@ class Hard(Neuron):
     states = ("membrane",)
 
     def step(self, current, state, coefficients):
-        spike = (state[0] + current > 1).to(current.dtype)
+        spike = (state[0] + current > self.threshold(state[0])).to(current.dtype)
         return spike, (state[0] + current - spike,)
 
+    def threshold(self, v):
+        return 1
 
-def test_a_spike_that_has_no_gradient_is_told():
+
+class Refractory(Hard):
+    def threshold(self, v):
+        return torch.where(v > 0.5, torch.inf, 1.0)
+
+
+@pytest.mark.parametrize("neuron", [Hard, Refractory])
+def test_a_spike_that_has_no_gradient_is_told(neuron):
     """It trained in silence: the gradient of every weight was 0."""
     with pytest.warns(RuntimeWarning, match=r"the spike of a neuron has no gradient: make it with self.spike\(u\)"):
-        RecurrentDelays(3, neuron=Hard(), engine="cpu")(torch.rand(4, 2, 3))
+        RecurrentDelays(3, neuron=neuron(), engine="cpu")(torch.rand(4, 2, 3))
 
 
 def test_a_readout_that_never_spikes_is_no_fault(no_fallback):

@@ -83,7 +83,11 @@ class ForeignNeuron(Neuron):
         spike, after = out
         if spike.shape != current.shape:
             raise ValueError(f"{self._name()} returned spikes {tuple(spike.shape)} for currents {tuple(current.shape)}")
-        return spike.to(current.dtype), self._flat(after, current)
+        found = self._flat(after, current)
+        if state and len(found) != len(state):
+            counts = f"{len(state)} tensors, and then of {len(found)}"
+            raise ValueError(f"the state of {self._name()} is of {counts}: let each step return as many")
+        return spike.to(current.dtype), found
 
     def membrane(self, state: States, coefficients: States) -> Tensor:
         """Return the state that is the membrane, as the cell returns it."""
@@ -104,12 +108,7 @@ class ForeignNeuron(Neuron):
     def _flat(self, state: Any, like: Tensor) -> States:
         leaves, structure = pytree.tree_flatten(state)
         if structure != self._structure:
-            if self._structure is not None and len(leaves) != self._structure.num_leaves:
-                counts = f"{self._structure.num_leaves} tensors, and then of {len(leaves)}"
-                raise ValueError(f"the state of {self._name()} is of {counts}: let each step return as many")
-            keys = [path[-1] if path else None for path, _ in pytree.tree_flatten_with_path(state)[0]]
-            names = [getattr(key, "name", getattr(key, "key", None)) for key in keys]
-            self.__dict__.update(_structure=structure, _names=names)  # no settings
+            self.__dict__.update(_structure=structure, _names=_names_of(state))  # no settings
         for leaf in leaves:
             if not (isinstance(leaf, Tensor) and _broadcasts(leaf.shape, like.shape)):
                 told = tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__
@@ -178,6 +177,15 @@ class SpikingjellyNeuron(ForeignNeuron):
         finally:
             memories.update(held)
         return spike, tuple(torch.as_tensor(s).to(current).expand_as(current) for s in after)
+
+
+def _names_of(state: Any) -> list[Any]:
+    """Return the innermost name or key of each tensor of a state; none where its containers do not tell."""
+    try:
+        paths = [path for path, _ in pytree.tree_flatten_with_path(state)[0]]
+    except ValueError:  # a container that was registered without its keys
+        return []
+    return [getattr(path[-1], "name", getattr(path[-1], "key", None)) if path else None for path in paths]
 
 
 def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:

@@ -197,8 +197,8 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
     gradients = (*inputs["g_spike"], *inputs["g_new"])
     old, coefficients, new = inputs["old"], inputs["coefficients"], outputs["new"]
 
-    never = any(torch.inf in n.args for n in ordered(outputs["spike"]))  # a readout's threshold
-    if isinstance(outputs["spike"][0], Node) and not never and inputs["g_spike"][0] not in ordered(read.outputs):
+    spike = outputs["spike"][0]
+    if isinstance(spike, Node) and inputs["g_spike"][0] not in ordered(read.outputs) and not _never(spike):
         warn("the spike of a neuron has no gradient: make it with self.spike(u), which has the surrogate's")
     own, wanted = (*outputs["g_current"], *outputs["g_old"]), outputs["g_coefficients"]
     kept = _smallest(new, coefficients)
@@ -209,6 +209,12 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
     values = [v for o in outputs.values() for v in (*o, *(a for n in ordered(o) if n.op != "input" for a in n.args))]
     numbers = dict.fromkeys(v for v in values if isinstance(v, float) and v not in (0, 1, -1))
     return Rules(len(old), len(coefficients), kept, inputs, outputs, own_read, wanted_read, tuple(numbers))
+
+
+def _never(spike: Node) -> bool:
+    """Return whether a spike is a comparison with infinity, as of a readout, which needs no gradient."""
+    condition = spike.args[0] if spike.op == "where" else None
+    return isinstance(condition, Node) and torch.inf in condition.args
 
 
 def _smallest(targets: Sequence[Any], free: Sequence[Node]) -> tuple[Node, ...]:
