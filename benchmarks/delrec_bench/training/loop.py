@@ -122,7 +122,8 @@ def fit(
         result = Fit.going_on(saved, model, optimisation)
     else:
         with _diverging(0):
-            check_outputs(model, train, classes, device)
+            if classes is not None:
+                check_outputs(model, train, classes, device)
             result = Fit(fingerprint=fingerprint(model, train, device))
     for epoch in range(len(result.history), config.epochs):
         start = time.perf_counter()

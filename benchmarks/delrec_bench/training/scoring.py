@@ -102,12 +102,12 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
 
 
 @torch.no_grad()
-def check_outputs(model: Any, samples: Any, classes: int | None, device: str = "cpu") -> None:
+def check_outputs(model: Any, samples: Any, classes: int, device: str) -> None:
     """Refuse a network that does not give `classes` scores for each sample; the random state is left alone."""
     states = random_states()
     shape = scores_of(model.eval(), samples, torch.arange(1), device).shape
     set_random_states(states)
-    if classes is not None and shape[1] != classes:
+    if shape[1] != classes:
         raise BenchError(f"{type(model).__name__} gives {shape[1]} scores for a sample of {classes} classes")
 
 
