@@ -73,7 +73,7 @@ def ablate(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests of the suite and baselines, then core-alone (5 minutes; 10 at first). `-- --all`: every method and task"""
+    """Test the suite and baselines, then core-alone (5 minutes; 10 at first). `-- --all`: every method and task"""
     arguments = [argument for argument in session.posargs if argument != "--all"]
     every = {"DELREC_BENCH_ALL": "1"} if "--all" in session.posargs else {}
     paths = arguments or ("benchmarks/tests", "packages/baselines/tests")
