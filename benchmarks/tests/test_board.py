@@ -115,8 +115,8 @@ def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
     made = page_with(records, new={"lif": "mine"})
     board = board_of(made)
     (own,) = [line for line in board.lines if line.new]
-    assert own.asked.method == "lif"
-    assert own.cells[STEP, STAND_IN] == Cell(hint="delrec-bench bench --methods mine --only-methods lif")
+    hint = "delrec-bench bench --methods mine --only-methods lif"
+    assert (own.asked.method, own.cells[STEP, STAND_IN]) == ("lif", Cell(hint=hint))
     quick, speech, *_ = next(line for line in board.lines if line.asked.method == "dcls").commands
     assert quick.endswith("--study leaderboard --profile quick --all --only-methods dcls")
     assert "--profile speech --data shd=DIR --data ssc=DIR --all" in speech

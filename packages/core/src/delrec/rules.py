@@ -198,7 +198,9 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
     old, coefficients, new = inputs["old"], inputs["coefficients"], outputs["new"]
 
     spike = outputs["spike"][0]
-    if isinstance(spike, Node) and inputs["g_spike"][0] not in ordered(read.outputs) and not _never(spike):
+    condition = spike.args[0] if isinstance(spike, Node) and spike.op == "where" else None
+    readout = isinstance(condition, Node) and torch.inf in condition.args  # never spikes, and needs no gradient
+    if isinstance(spike, Node) and inputs["g_spike"][0] not in ordered(read.outputs) and not readout:
         warn("the spike of a neuron has no gradient: make it with self.spike(u), which has the surrogate's")
     own, wanted = (*outputs["g_current"], *outputs["g_old"]), outputs["g_coefficients"]
     kept = _smallest(new, coefficients)
@@ -209,12 +211,6 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
     values = [v for o in outputs.values() for v in (*o, *(a for n in ordered(o) if n.op != "input" for a in n.args))]
     numbers = dict.fromkeys(v for v in values if isinstance(v, float) and v not in (0, 1, -1))
     return Rules(len(old), len(coefficients), kept, inputs, outputs, own_read, wanted_read, tuple(numbers))
-
-
-def _never(spike: Node) -> bool:
-    """Return whether a spike is a comparison with infinity, as of a readout, which needs no gradient."""
-    condition = spike.args[0] if spike.op == "where" else None
-    return isinstance(condition, Node) and torch.inf in condition.args
 
 
 def _smallest(targets: Sequence[Any], free: Sequence[Node]) -> tuple[Node, ...]:
