@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from unittest.mock import MagicMock
@@ -280,7 +281,8 @@ def test_a_single_run_is_live_and_killed_by_an_interrupt(workspace, monkeypatch)
     words = ["run", "lif", "digits", "--limit", "100", "--epochs", "100000", "--set", "hidden=8", "--root"]
     command = [sys.executable, "-m", "delrec_bench.app", *words, str(workspace.root)]
     children(workspace)  # makes the database
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in the background, a shell has it ignored
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=heard)
     while not (runs := children(workspace)[1]):
         assert process.poll() is None
         time.sleep(0.5)
