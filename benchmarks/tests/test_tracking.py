@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from functools import partial
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from unittest.mock import MagicMock
