@@ -44,11 +44,6 @@ def forward_room(shape: Any, tables: Any) -> Forward:
 
 
 @compiled
-def begin(shape, tables, room, bits, bits_at):
-    """Do nothing: given spikes are read from the bits."""
-
-
-@compiled
 def delayed_spikes(t, shape, tables, bits, bits_at, z, z_at, z_row, live):
     """z[o, lane] = sum_k m_o[k] S[t-k, lane, o]; live[o]: the lanes that are not silent. Return their number."""
     alive = 0

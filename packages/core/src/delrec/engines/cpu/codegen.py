@@ -55,7 +55,7 @@ def _module_text(rules: Rules, dtype: str, kind: str) -> str:
         template = Path(__file__).parents[1] / "events" / "kernels.py"
         spelling, numbers = replace(NUMBA, lifts=False), 0
     else:
-        names = "begin, g_row, receive, receive_gradient, send, send_gradient, send_silence"
+        names = "g_row, receive, receive_gradient, send, send_gradient, send_silence"
         head += f"from delrec.engines.cpu.{kind}_kernels import {names}\n"
     texts = _blocks_text(rules, dtype, numbers), rules.text(spelling), template.read_text(encoding="utf-8")
     return "\n\n".join((head, *texts))

@@ -7,11 +7,10 @@ on a block of neurons, and the functions of `axonal_kernels` or `synaptic_kernel
 `recurrence`. Loops over neurons load BLOCK values into `work`, run the neuron, and store.
 
 Python allocates the scratch of a tile, as zeros: kernels with arrays of their own would count references. `work` is
-(ROWS, BLOCK), and `carry`, the gradients of the states on their way to the step before, (states, LANES, N). The rest is
-in `room`: rows of room.y are the recurrent current of a step in the forward pass (`receive`), and the gradient of its
-spikes in the backward pass (`receive_gradient`, which also adds to the gradients of the delays). `begin` takes the
-given spikes, `send` those of a step; `send_gradient` takes the gradient of the recurrent current, the rows of room.g
-from g_row(room) on, and adds to that of the weight; `send_silence` is a step before the first.
+(ROWS, BLOCK); `carry`, the gradients of states on their way to the step before, (states, LANES, N). Of `room`, room.y
+is the recurrent current of a step in the forward pass (`receive`), and the gradient of its spikes in the backward pass
+(`receive_gradient`, which also adds to the delays'). `send` takes a step's spikes; `send_gradient` the gradient of the
+current, rows of room.g from g_row(room) on, and adds to the weight's; `send_silence` is a step before the first.
 """
 
 import numpy as np
@@ -57,8 +56,6 @@ def forward_tile(tile, shape, given, tables, room, work, words, x, planes, bits)
     length = shape.prefix + shape.steps
     bits_at = tile * size * length + shape.prefix
     plane = shape.batch * size
-    if shape.recurrent:
-        begin(shape, tables, room, bits, bits_at)
     for t in range(shape.steps):
         if shape.recurrent:
             receive(t, shape, tables, room, bits, bits_at)

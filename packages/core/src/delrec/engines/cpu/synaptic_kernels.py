@@ -219,16 +219,11 @@ def read_rings_back(t, shape, tables, room, bits, bits_at, want_delay, g_weight)
 
 
 @compiled
-def begin(shape, tables, room, bits, bits_at):
-    """Send the given spikes."""
-    for t in range(-shape.past, 0):
-        open_step(shape, tables, room, False)
-        send(t, shape, tables, room, bits, bits_at)
-
-
-@compiled
 def receive(t, shape, tables, room, bits, bits_at):
-    """Read the arriving current."""
+    """Read the arriving current, in the first step after sending the given spikes."""
+    for past in range(-shape.past if t == 0 else 0, 0):
+        open_step(shape, tables, room, False)
+        send(past, shape, tables, room, bits, bits_at)
     open_step(shape, tables, room, False)
     read_rings(shape, tables, room)
     to_rows(shape.row, room.arrived, room.y)
