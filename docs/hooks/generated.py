@@ -8,6 +8,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import delrec
@@ -16,6 +17,7 @@ import delrec_bench.tasks
 import griffe
 import typer
 from delrec_bench.app.command_line import build
+from delrec_bench.config import searched
 from delrec_bench.methods.method import find_methods
 from delrec_bench.studies import file
 from mkdocs.config.defaults import MkDocsConfig
@@ -129,6 +131,21 @@ def _studies() -> str:
     return _table(("study", "subject", "profiles"), rows)
 
 
+def _searches() -> str:
+    """What searches for the same row chose, as mean and standard deviation of their validation accuracies."""
+    rows, methods = [], find_methods()
+    for path in sorted(searched.FOLDER.glob("*.json")):
+        found: dict[str, list[searched.Search]] = {}
+        for one in searched.searches(path.stem):
+            found.setdefault(one.entry, []).append(one)
+        for entry, of in found.items():
+            own = [100 * one.score for one in of]
+            shared = [100 * final.mean for one in of for final in one.finals if final.number == 0]
+            numbers = [f"{fmean(shared):.2f}", f"{fmean(own):.2f}", f"{stdev(own):.2f}" if len(own) > 1 else ""]
+            rows.append([path.stem, methods[entry].called, str(len(of)), *numbers])
+    return _table(("task", "method", "searches", "shared settings", "own settings", "sd of own"), rows)
+
+
 def _commands() -> str:
     commands = typer.main.get_command(build()).commands.items()
     return _table(("command", "what it does"), ([f"`{name}`", one.get_short_help_str(300)] for name, one in commands))
@@ -177,6 +194,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "findings": _findings,
     "methods": _methods,
     "studies": _studies,
+    "searches": _searches,
     "commands": _commands,
     "examples": _examples,
     "core-readme": _core_readme,
