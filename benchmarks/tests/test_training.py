@@ -225,5 +225,5 @@ def test_outputs_of_another_shape_are_named():
     with pytest.raises(BenchError, match=r"Flat gives scores of shape \(4,\) .* must return \(T, B, classes\)"):
         evaluate(Flat(), samples())
     for classes in (3, 5):  # labels are 0 to 3
-        with pytest.raises(BenchError, match=f"Network gives 4 scores for a sample of {classes} classes"):
+        with pytest.raises(BenchError, match=f"Network gives 4 scores for a sample; the task needs {classes}"):
             fit(network(), samples(), None, TrainingConfig(epochs=1, batch=8), classes=classes)

@@ -108,7 +108,7 @@ def check_outputs(model: Any, samples: Any, classes: int, device: str) -> None:
     shape = scores_of(model.eval(), samples, torch.arange(1), device).shape
     set_random_states(states)
     if shape[1] != classes:
-        raise BenchError(f"{type(model).__name__} gives {shape[1]} scores for a sample of {classes} classes")
+        raise BenchError(f"{type(model).__name__} gives {shape[1]} scores for a sample; the task needs {classes}")
 
 
 def scores_of(model: Any, samples: Any, indices: Tensor, device: str) -> Tensor:
