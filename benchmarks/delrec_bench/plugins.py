@@ -51,7 +51,9 @@ class Plugins(dict[str, T]):
             if not folder.is_dir():
                 wrong = "is a file" if folder.exists() else "does not exist"
                 raise BenchError(f"{cls.kind} folder '{folder}' {wrong}; give a folder of {cls.kind} files")
-            files += sorted(folder.glob("[!_]*.py"))
+            if not (found := sorted(folder.glob("[!_]*.py"))):
+                raise BenchError(f"{cls.kind} folder '{folder}' holds no {cls.kind} file (*.py); give one that does")
+            files += found
         key = (cls, *((path.resolve(), path.stat().st_mtime_ns) for path in files))
         if key not in KNOWN:
             table = cls()

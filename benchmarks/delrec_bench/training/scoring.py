@@ -105,8 +105,10 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
 def check_outputs(model: Any, samples: Any, classes: int, device: str) -> None:
     """Refuse a network that does not give `classes` scores for each sample; the random state is left alone."""
     states = random_states()
-    shape = scores_of(model.eval(), samples, torch.arange(1), device).shape
-    set_random_states(states)
+    try:
+        shape = scores_of(model.eval(), samples, torch.arange(1), device).shape
+    finally:
+        set_random_states(states)
     if shape[1] != classes:
         raise BenchError(f"{type(model).__name__} gives {shape[1]} scores for a sample; the task needs {classes}")
 

@@ -139,7 +139,12 @@ class Refractory(Hard):
         return torch.where(v > 0.5, torch.inf, 1.0)
 
 
-@pytest.mark.parametrize("neuron", [Hard, Refractory])
+class Always(Hard):
+    def step(self, current, state, coefficients):
+        return (state[0] < torch.inf).to(current.dtype), (current,)
+
+
+@pytest.mark.parametrize("neuron", [Hard, Refractory, Always])
 def test_a_spike_that_has_no_gradient_is_told(neuron):
     """It trained in silence: the gradient of every weight was 0."""
     with pytest.warns(RuntimeWarning, match=r"the spike of a neuron has no gradient: make it with self.spike\(u\)"):

@@ -199,7 +199,8 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
 
     spike = outputs["spike"][0]
     condition = spike.args[0] if isinstance(spike, Node) and spike.op == "where" else None
-    readout = isinstance(condition, Node) and torch.inf in condition.args  # never spikes, and needs no gradient
+    above = condition.args[1:] if isinstance(condition, Node) and condition.op in ("gt", "ge") else ()
+    readout = torch.inf in above  # never spikes, and needs no gradient
     if isinstance(spike, Node) and inputs["g_spike"][0] not in ordered(read.outputs) and not readout:
         warn("the spike of a neuron has no gradient: make it with self.spike(u), which has the surrogate's")
     own, wanted = (*outputs["g_current"], *outputs["g_old"]), outputs["g_coefficients"]

@@ -151,7 +151,7 @@ def scan_in_segments(engine: str, request: Request, segment: int) -> Output:
     Spikes, final state and gradients are those of `run`. Only the input is stored, and between segments the state.
     """
     state = rest_state(request.neuron, request.current) if request.state is None else request.state
-    count, cut, mask = len(state.states), state.cut, request.mask
+    cut, mask = state.cut, request.mask
     used: set[str] = set()
 
     # what `piece` reads besides its arguments: torch does not know that the backward pass reads it again
@@ -166,7 +166,7 @@ def scan_in_segments(engine: str, request: Request, segment: int) -> Output:
                 "a weight, delay or parameter was modified by an inplace operation between the forward and the "
                 "backward pass of a layer with segments: call backward() first"
             )
-        begin = State(carried[:count], carried[count], cut)
+        begin = State(carried[:-1], carried[-1], cut)
         out = run(engine, request.changed(current=part, mask=part_mask, state=begin))
         if eager:  # a side effect, which a checkpoint in a graph may not have
             used.add(out.engine)
@@ -178,6 +178,6 @@ def scan_in_segments(engine: str, request: Request, segment: int) -> Output:
         part_mask = mask[part] if mask is not None and mask.dim() == 3 else mask
         first, *now = checkpoint(piece, request.current[part], part_mask, cut, *carried, use_reentrant=False)
         spikes.append(first)
-        cut = cut or now[count].shape[0] < carried[count].shape[0] + first.shape[0]
+        cut = cut or now[-1].shape[0] < carried[-1].shape[0] + first.shape[0]
         carried = tuple(now)
-    return Output(torch.cat(spikes), (), State(carried[:count], carried[count], cut), "+".join(sorted(used)))
+    return Output(torch.cat(spikes), (), State(carried[:-1], carried[-1], cut), "+".join(sorted(used)))
