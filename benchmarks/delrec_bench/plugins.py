@@ -48,12 +48,11 @@ class Plugins(dict[str, T]):
         """
         files: list[Path] = []
         for folder in map(Path, folders):
-            if not folder.is_dir():
-                wrong = "is a file" if folder.exists() else "does not exist"
+            own = sorted(folder.glob("[!_]*.py")) if folder.is_dir() else []
+            if not own:
+                wrong = "holds none" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
                 raise BenchError(f"{cls.kind} folder '{folder}' {wrong}; give a folder of {cls.kind} files")
-            if not (found := sorted(folder.glob("[!_]*.py"))):
-                raise BenchError(f"{cls.kind} folder '{folder}' holds no {cls.kind} file (*.py); give one that does")
-            files += found
+            files += own
         key = (cls, *((path.resolve(), path.stat().st_mtime_ns) for path in files))
         if key not in KNOWN:
             table = cls()

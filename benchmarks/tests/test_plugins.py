@@ -44,7 +44,8 @@ def test_a_file_of_a_folder_is_found_and_a_helper_beside_it_is_not_read(kind, tm
     assert table.files[name] == tmp_path / "mine.py"
     with pytest.raises(BenchError, match=f"no {kind} '{name[:-1]}'; did you mean '{name}'"):
         table[name[:-1]]
-    for folder, wrong in (("none", "does not exist"), ("mine.py", "is a file")):
+    (tmp_path / "empty").mkdir()
+    for folder, wrong in (("none", "does not exist"), ("mine.py", "is a file"), ("empty", "holds none")):
         with pytest.raises(BenchError, match=f"{folder}' {wrong}; give a folder of {kind} files"):
             FIND[kind]([tmp_path / folder])
 
