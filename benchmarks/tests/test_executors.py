@@ -60,14 +60,13 @@ WAITS = """(HERE / f"worker-{os.getpid()}").touch()
 
 def method(folder: Path, name: str, penalty: str = "pass", build: str = "pass", seconds: float = 0.0) -> str:
     folder.mkdir(exist_ok=True)
-    (folder / f"{name.replace('-', '_')}.py").write_text(
-        METHOD.format(name=name, penalty=penalty, build=build, seconds=seconds)
-    )
+    text = METHOD.format(name=name, penalty=penalty, build=build, seconds=seconds)
+    (folder / f"{name.replace('-', '_')}.py").write_text(text)
     return str(folder)
 
 
-def place(root: Path, methods: str) -> Place:
-    return Place(workspace_at(root), (methods,))
+def place(root: Path, *methods: str) -> Place:
+    return Place(workspace_at(root), methods)
 
 
 def plan(name: str, there: Place) -> Planned:
@@ -196,7 +195,7 @@ def test_an_executor_that_cannot_be_is_refused(tmp_path, name, options, message)
     with pytest.raises(BenchError, match=message):
         executor = make_executor(name, workspace_at(tmp_path), **{"jobs": 1, **options})
         executor._timeout = 0.5
-        there = place(tmp_path, str(tmp_path))
+        there = place(tmp_path)
         list(executor.map([plan("lif", there)], there))
 
 
