@@ -101,8 +101,7 @@ class SpikingLayer(Layer):
             if segment is not None:
                 at_once = return_membrane or lengths is not None or not torch.is_grad_enabled()
                 segment = None if at_once or sequence.shape[0] <= segment else segment
-            # segments pass the history on
-            keep = self._history(parts, sequence, state) if return_state or segment is not None else 1
+            keep = self._history(parts, sequence, state) if return_state or segment else 1  # segments pass it on
             ends = None if lengths is None else ends_of(lengths, sequence)
             request = Request(
                 sequence, self.neuron, **parts, state=state, lengths=ends, trace=return_membrane, keep=keep
