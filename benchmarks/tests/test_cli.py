@@ -119,8 +119,8 @@ def test_outside_a_checkout_a_run_is_kept_where_it_was_asked_for(tmp_path, monke
 def test_a_dry_run_says_runs_and_hours(checkout, capsys):
     code, out, _ = call(capsys, "reproduce", "--dry-run")
     assert code == 0 and "total: " in out
-    content = json.loads(call(capsys, "reproduce", "--dry-run", "--profile", "speech", "--json")[1])
-    assert content["runs"] > 0 and content["hours"] > 0
+    once, whole = (json.loads(call(capsys, "reproduce", "--dry-run", "--json", *all_)[1]) for all_ in ((), ("--all",)))
+    assert 5 * once["runs"] == whole["runs"] > 0 and once["hours"] > 0
     assert not (checkout / "runs").exists()
 
 

@@ -75,7 +75,9 @@ def test_the_json_holds_the_verdicts_of_the_contract(page):
     assert content["answer"] == page.outcome and content["question"] == page.declared.title
     assert content["rows"][0].keys() >= set(CONTRACT.split(","))
     scores = [score for row in content["rows"] for score in row["scores"].values()]
-    assert sorted(scores) == sorted(r.score for r in page.records if r.kind != "latency") and content["complete"]
+    runs = {r.key: r.score for r in page.records if r.kind != "latency"}
+    assert sorted(scores) == sorted(runs.values()) and content["complete"]
+    assert [key for row in content["rows"] for key in row["keys"]] == list(runs)
 
 
 def test_csv_json_and_metrics_hold_the_numbers_that_people_read(page, forms):

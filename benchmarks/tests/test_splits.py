@@ -10,6 +10,8 @@ from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import find_workspace
 
+from benchmarks.tests.test_evaluation import corpus
+
 
 def rows(path, split):
     with path.open() as file:
@@ -51,6 +53,15 @@ def written(folder, lines):
     path = folder / "predictions.csv"
     path.write_text("position,prediction\n" + "".join(f"{a},{b}\n" for a, b in lines))
     return str(path)
+
+
+def test_the_splits_of_own_files_are_those_that_score_reads(tmp_path, checkout):
+    folder = corpus(tmp_path / "made")
+    asked = ["data", "export-splits", "--data", f"shd={folder}", "--repetitions", "1", "--out", str(tmp_path)]
+    assert main(asked) == 0
+    (table,) = tmp_path.glob("shd-made@*/repetition-0.csv")
+    right = [(row["position"], row["target"]) for row in rows(table, "test")]
+    assert main(["score", written(tmp_path, right), "--task", "shd", "--data", str(folder)]) == 0
 
 
 def test_the_exported_targets_score_everything_and_wrong_ones_count(exported, capsys):

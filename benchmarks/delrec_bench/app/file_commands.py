@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from delrec_bench.app import options
 from delrec_bench.app.command_line import command, group, top
 from delrec_bench.app.options import Answer, Places, argument, option
 from delrec_bench.errors import BenchError, nearest
@@ -87,6 +88,7 @@ def fetch(
 def export_splits(
     places: Places,
     names: Tasks = None,
+    data: options.DataOfTasks = None,
     repetitions: Annotated[int, option("Write repetitions 0 to N - 1.", min=1, metavar="N")] = 10,
     out: Annotated[Path | None, option("Output folder (default: ROOT/out/splits).", metavar="DIR")] = None,
 ) -> Answer:
@@ -98,13 +100,14 @@ def export_splits(
     from delrec_bench.data.task_data import TaskOptions
 
     _, tasks = places.tables()
-    folder = out or places.workspace.root / "out" / "splits"
+    folder, own = out or places.workspace.root / "out" / "splits", options.by_task(data)
     written: list[Path] = []
-    for name in _known(places, names) or tasks:
+    for name in _known(places, names or [*own]) or tasks:
         try:
+            files = tasks[name].folder(own.get(name))
             for repetition in range(repetitions):
                 seeds = Seeds.of(repetition)
-                loaded = tasks[name].load(TaskOptions(), seeds.split, seeds.permutation, None, places.workspace)
+                loaded = tasks[name].load(TaskOptions(), seeds.split, seeds.permutation, files, places.workspace)
                 written += written_splits(loaded, repetition, asdict(seeds), folder)
         except BenchError as error:
             if names:

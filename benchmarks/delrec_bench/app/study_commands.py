@@ -76,12 +76,12 @@ def reproduce(
             per_device = 1  # as many as there are cores would meet on one card
     more = dict(map(parse_setting, executor_option or ()))
     work = options.work_of(places, jobs, executor, per_device=per_device, scheduler=scheduler, options=more)
-    if dry_run:
-        return _dry_run(expanded, work)
     again = list(expanded.requests)
     if expanded.name == "leaderboard" and not everything:
         # repetition 0 of every row on a task that every clone has, or that was named with its data
         again = [r for r in again if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
+    if dry_run:
+        return _dry_run(replace(expanded, requests=tuple(again)), work)
     say(f"study {expanded.name}, profile {expanded.profile}")
     missing, keys, failed = options.carried_out(work, again)
     if not no_latency and len(again) == len(expanded.requests):

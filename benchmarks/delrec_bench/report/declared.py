@@ -96,14 +96,18 @@ def page_of(
         new: Methods that are added to the board -> the folder that they are in.
         keys: Of the study's requests, where they are known; else they are found by their settings. Not of the board.
     """
-    awaited = {(r.spot, r.repetition): r for r in study.requests if study.scored}
-    profiles = [study]
+    scored, profiles = study.scored, [study]
     if study.name == BOARD:
         profiles = [expand(BOARD, profile, methods, tasks) for profile in study_file(study_path(BOARD)).profiles]
         own = {base_and_folder(one.task) for one in (*records, *failures)}
         study, keys = _whole_board(study, profiles, own), None
     keys = keys or keys_of(study.requests, methods, tasks, records, failures)
     keyed = list(zip(study.requests, keys, strict=True))
+    there = {one.key for one in (*records, *failures)}
+    awaited: dict[tuple[Spot, int], str] = {}
+    for request, key in keyed if scored else ():
+        if awaited.setdefault((request.spot, request.repetition), key) not in there:
+            awaited[request.spot, request.repetition] = key  # of several data those that there is a run on
     names = names_of(study)
     whole = _whole_rows(study, names)
     first = {request.spot: request for request in reversed(study.requests)}
@@ -129,7 +133,7 @@ def page_of(
     return Declaration(
         study=study,
         runs={key: rows[request.spot] for request, key in keyed},
-        awaited=tuple(dict.fromkeys(key for r, key in keyed if awaited.get((r.spot, r.repetition)) == r)),
+        awaited=tuple(awaited.values()),
         tasks=tasks,
         primary=primary,
         contrasts=tuple(Comparison(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),

@@ -77,6 +77,7 @@ def to_json(page: Page) -> str:
         ],
         "rows": [
             {"kind": row.kind, "title": row.title, "point": dict(row.asked.point), "scores": row.scores, **row.values}
+            | {"keys": [record.key for record in row.records]}
             for row in page.rows
         ],
     }
