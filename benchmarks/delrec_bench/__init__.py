@@ -45,9 +45,16 @@ def run(
     from delrec_bench.workspace import find_workspace
 
     options = {name: settings.pop(name) for name in tuple(settings) if name in Request.__dataclass_fields__}
+    if options.get("data") is not None:
+        options["data"] = str(options["data"])
     request = Request(method, task, overrides=tuple(dotted(settings).items()), **options)
-    place = Place(find_workspace(root, runs), tuple(methods), tuple(tasks))
+    place = Place(find_workspace(root, runs), _folders(methods), _folders(tasks))
     return do(place.plan(request), place).record(place.workspace)
+
+
+def _folders(given: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
+    """Absolute, for a process that has another current folder; one folder, or several."""
+    return tuple(str(Path(one).absolute()) for one in ([given] if isinstance(given, str | Path) else given))
 
 
 def results(source: str = "published", *, root: str | None = None, runs: str | None = None) -> "pd.DataFrame":
@@ -111,10 +118,10 @@ def evaluate(
     names = [tasks] if isinstance(tasks, str) else list(tasks)
     asked = [(task, repetition) for task in names for repetition in range(repetitions)]
     if isinstance(method, str):
-        folders: dict[str, Any] = {"methods": tuple(methods), "tasks": tuple(task_folders), "root": root, "runs": runs}
+        folders: dict[str, Any] = {"methods": methods, "tasks": task_folders, "root": root, "runs": runs}
         return table([run(method, task, repetition=number, **folders, **settings) for task, number in asked])
     from delrec_bench.runs.trained import evaluate_network
     from delrec_bench.tasks.task import find_tasks
 
-    workspace, known = find_workspace(root, runs), find_tasks(tuple(task_folders))
+    workspace, known = find_workspace(root, runs), find_tasks(_folders(task_folders))
     return rows_table([evaluate_network(method, known[task], workspace, number, settings) for task, number in asked])

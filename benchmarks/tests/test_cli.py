@@ -74,6 +74,8 @@ def test_a_record_made_again_is_the_same_outside_measured_and_told_in_its_own_me
         ("run lif mackey-glass --set task.tau=100000", "task.tau is 100000; it must be"),
         ("run lif digits --set", "requires an argument"),
         ("run lif digits --epochs 0", "--epochs is 0; it must be"),
+        ("run lif digits --epochs 1 --set epochs=3", "training.epochs is given twice, 1 and 3; omit one"),
+        (f"data export-splits digits --out {__file__}", "Not a directory"),
         ("run lif digits --epoch 3", "(Possible options: --epochs). See delrec-bench run --help"),
         ("run lif digits --profile quik", "did you mean 'quick'"),
         ("run lif digits --set training.selection=best-test", "reproduce --study selection"),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from unittest.mock import Mock
 
+import delrec_bench
 import pytest
 import torch
 from delrec_bench import app
@@ -24,6 +25,7 @@ from delrec_bench.training import evaluate
 from delrec_bench.training.scoring import deployed_as, layers_with_delays, lesion_
 from delrec_bench.workspace import workspace_at
 from short_runs import METHODS, TASKS, study
+from torch import Tensor, nn
 
 from benchmarks.tests.test_tasks_spikes import NAMES, events
 
@@ -76,8 +78,33 @@ def test_the_command_of_a_published_run_gives_its_key(workspace, monkeypatch):
         assert "evaluation" not in again.configuration
 
 
+class Returns(nn.Module):
+    """A network with a fixed answer."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, inputs):
+        return self.answer if self.answer is None else self.answer.expand(*inputs.shape[:2], -1)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Returns(torch.zeros(17)), "gives 17 scores for a sample; the task needs 10"),
+        (Returns(torch.full((10,), torch.nan)), "gives outputs on 'digits' that are not finite"),
+        (Returns(None), r"does not fit task 'digits', \(64, batch, 1\) to 10 outputs"),
+        (len, "is neither the name of a method nor a torch.nn.Module"),
+    ],
+)
+def test_a_network_that_cannot_be_scored_is_refused(network, message):
+    with pytest.raises(BenchError, match=message):
+        delrec_bench.evaluate(network, "digits")
+
+
 def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturbed_samples(
-    settled, workspace, monkeypatch
+    settled, workspace, monkeypatch, tmp_path
 ):
     under = settled(condition="deletion=0.3")
     made = perform(under, workspace).record
@@ -104,6 +131,12 @@ def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturb
     before = (workspace.runs / plain.key / "record.json").read_bytes()
     assert perform(settled(lesion="permute"), workspace).record.score is not None, "of the same trained network"
     assert (workspace.runs / plain.key / "record.json").read_bytes() == before
+
+    damaged = bytearray((workspace.runs / plain.key / "checkpoint.pt").read_bytes())
+    damaged[damaged.index(max(model.parameters(), key=Tensor.numel).detach().numpy().tobytes())] ^= 0x40
+    (tmp_path / "checkpoint.pt").write_bytes(damaged)
+    with pytest.raises(BenchError, match="is damaged: .* does not match its checksum"):
+        network_of(plain, tmp_path / "checkpoint.pt", METHODS)
 
 
 def test_a_level_has_one_key_however_it_is_written_and_none_is_the_ordinary_run(settled):

@@ -16,12 +16,16 @@ import pytest
 import torch
 from delrec_bench import app
 from delrec_bench.config import Request, resolve
+from delrec_bench.data.generated import write
 from delrec_bench.errors import BenchError
 from delrec_bench.records import read_failure, read_folder, read_record
 from delrec_bench.runs import perform
 from delrec_bench.runs.executors import Local, Place, Planned, make_executor, work
 from delrec_bench.workspace import workspace_at
 from short_runs import METHODS, TASKS, done, study
+
+from benchmarks.tests.test_evaluation import corpus
+from benchmarks.tests.test_tasks_spikes import NAMES, events
 
 SETTINGS = (("training.batch", 16), ("task.test_limit", 30))
 METHOD = """
@@ -84,6 +88,21 @@ def test_a_planned_run_is_plain_data_that_another_process_does_without_settling_
     assert record.engine == os.environ["DELREC_ENGINE"] == "reference", "the study's environment goes with it"
     other = Planned(handed.asked.model_copy(update={"key": "0" * 64}))
     assert "used other data for digits than is here" in str(work(other, there).error)
+
+
+def test_files_that_were_replaced_are_read_anew_and_a_changed_method_is_told(tmp_path, monkeypatch, capsys):
+    folder, methods = corpus(tmp_path / "made"), method(tmp_path / "methods", "plain")
+    monkeypatch.chdir(folder)
+    there, asked = place(tmp_path, methods), Request("plain", "shd", epochs=1, data=".", overrides=(("batch", 16),))
+    first = there.plan(asked)
+    assert first.folder == str(folder), "for a worker in another folder"
+    write(folder / "shd_train.h5", events(40, longest=0.6, seed=7), NAMES)
+    second = there.plan(asked)
+    assert second.asked.task != first.asked.task
+    assert work(second, there).record(there.workspace).task == second.asked.task and not capsys.readouterr().err
+    method(tmp_path / "methods", "plain", penalty="return 1.0")
+    there.plan(asked)
+    assert "plain.py was changed after its run; to run it again, delete " in capsys.readouterr().err
 
 
 def test_the_api_makes_a_portable_run_from_a_process_that_is_not(tmp_path):

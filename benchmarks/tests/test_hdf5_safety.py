@@ -59,12 +59,23 @@ BROKEN = {
     "a huge unit": ({"spikes__units": [[1, 65535], [5], [], [0, 1, 2]]}, "sample 0 has unit 65535, outside 0 to 699"),
     "a time that is no number": ({"spikes__times": [[0.1, np.nan], [0.3], [], [0, 0, 0]]}, "sample 0 has time nan"),
     "an endless time": ({"spikes__times": [[0.1, 0.2], [np.inf], [], [0, 0, 0]]}, "sample 1 has time inf"),
+    "big-endian units": (
+        {"spikes__units": partial(put_lists, name="spikes/units", values=[[1], [2], [], [0, 1, 2]], kind=">u2")},
+        ">u2.*'spikes/units'|'spikes/units'",
+    ),
     "a negative time": ({"spikes__times": [[0.1, 0.2], [0.3], [], [0, -1, 0]]}, "sample 3 has time -1.0"),
     "a link to another file": (
         {"labels": lambda f: f.__setitem__("labels", h5py.ExternalLink("other.h5", "labels"))},
         "for 'labels'; SHD's layout .* all in this one file",
     ),
 }  # fmt: skip
+
+
+def test_a_label_beyond_its_samples_is_refused_in_training_data_alone(tmp_path):
+    changes: dict = {"labels": np.array([0, 1, 7, 0]), "extra__keys": None}
+    with pytest.raises(BenchError, match="sample 2 has label 7, but there are at most 4 classes without extra/keys"):
+        list(recordings(small(tmp_path / "shd_train.h5", **changes)))
+    assert [block.labels.tolist() for block in recordings(small(tmp_path / "shd_test.h5", **changes))] == [[0, 1, 7, 0]]
 
 
 @pytest.mark.parametrize("case", BROKEN)

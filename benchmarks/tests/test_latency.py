@@ -107,9 +107,9 @@ def made(tmp_path_factory):
     return make
 
 
-def record(made, method="delrec-axonal", slower=2.0):
-    """The record of three rounds in each mode."""
-    base = [0.1, 0.4, 0.2]
+def record(made, method="delrec-axonal", slower=2.0, more=0):
+    """The record of three rounds and more in each mode."""
+    base = [0.1, 0.4, 0.2] + [0.2] * more
     times = {mode: Times([slower * t for t in base], {"lif": base}) for mode in latency.MODES}
     return measuring.record_of(made(method), times, 1, "delrec-bench bench")
 
@@ -191,7 +191,7 @@ def test_what_was_measured_is_not_measured_again_and_what_failed_stops_no_other(
         asked.append([plan.runs[i].asked.method for i in plan.measure])
         lost = fails & set(asked[-1])
         for method in set(asked[-1]) - lost:
-            of = record(made, method, slower=1.0 + len(asked))
+            of = record(made, method, slower=1.0 + len(asked), more=0 if quick else 2)
             write_record(workspace.runs / of.key / "record.json", of)
         line = "FAILED bench_methods.py::test_method[shd-{}-train] - MemoryError: too large\n"
         return len(lost), "".join(map(line.format, lost))
@@ -202,11 +202,13 @@ def test_what_was_measured_is_not_measured_again_and_what_failed_stops_no_other(
         return [r.method for r in found.records], found.measured, found.failed
 
     monkeypatch.setattr(measuring, "_run_suite", suite)
+    assert measure(quick=True) == (["lif", "delrec-axonal"], 2, ["gru on shd: MemoryError: too large"])
     assert measure() == (["lif", "delrec-axonal"], 2, ["gru on shd: MemoryError: too large"])
     fails.clear()
     assert measure() == (["lif", "delrec-axonal", "gru"], 1, [])
     assert measure(again=True) == (["lif", "delrec-axonal", "gru"], 3, [])
-    assert asked == [["lif", "delrec-axonal", "gru"], ["gru"], ["lif", "delrec-axonal", "gru"]]
+    every = ["lif", "delrec-axonal", "gru"]
+    assert asked == [every, every, ["gru"], every], "three rounds are not measured enough"
 
 
 @pytest.mark.slow

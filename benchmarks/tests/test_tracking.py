@@ -114,7 +114,7 @@ def test_an_interrupted_sync_is_completed(workspace, monkeypatch):
     assert [n for n, _, _ in losses(client, runs[run().key])] == list(range(1, 11))
 
 
-def test_mlflow_holds_the_records_as_they_were_and_may_be_deleted(workspace):
+def test_mlflow_holds_the_records_as_they_were_and_may_be_deleted(workspace, capsys):
     known = {("digits", "lif"), ("digits", "counts"), ("mackey-glass", "rlif")}
     made = [r for r in made_up.everything(repetitions=2) if (r.task, r.method) in known]
     sync(workspace, made)
@@ -122,8 +122,8 @@ def test_mlflow_holds_the_records_as_they_were_and_may_be_deleted(workspace):
     assert results("mlflow", root=str(workspace.root)).equals(records.table(made))
     path, *_ = workspace.artifacts.rglob("record.json")
     path.write_text(path.read_text().replace('"repetition":', '"repetition":9'))
-    with pytest.raises(BenchError, match="it was modified"):
-        records_from_mlflow(workspace)
+    assert len(records_from_mlflow(workspace)) == len(made) - 1
+    assert "cannot be read: " in (said := capsys.readouterr().err) and "it was modified" in said
     path.unlink()
     with pytest.raises(BenchError, match="has lost its record.json; delete the run, and sync again"):
         records_from_mlflow(workspace)
@@ -288,6 +288,7 @@ def test_a_single_run_is_live_and_killed_by_an_interrupt(workspace, monkeypatch)
     assert [found.info.status for found in runs.values()] == ["RUNNING"]
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
+    assert [*workspace.runs.rglob("resume.pt")], "the run goes on from its last epoch"
     client, runs = children(workspace)
     (found,) = runs.values()
     assert found.info.status == "KILLED" and len(losses(client, found)) > 1

@@ -254,7 +254,7 @@ def bench(
     data: options.DataOfTasks = None,
     only_methods: options.OnlyMethods = None,
     only_tasks: options.OnlyTasks = None,
-    each: Annotated[float, option("Seconds per method and task.", metavar="S")] = 4.0,
+    each: Annotated[float, option("Seconds per method and task.", min=0.1, metavar="S")] = 4.0,
     quick: Annotated[bool, option("Three rounds only, as a quick check.", "--quick")] = False,
     threads: Annotated[int, option("Number of threads for torch and numba.", metavar="N")] = 1,
     device: options.Device = "cpu",

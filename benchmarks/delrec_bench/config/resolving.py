@@ -118,11 +118,14 @@ def bound(asked: Asked, folder: str | None, methods: MethodTable, tasks: TaskTab
 def _data(values: Mapping[str, Any], task: Task, folder: str | None, workspace: Workspace) -> TaskData:
     options = TaskOptions(**{name: value for name, value in values["task"].items() if name != "name"})
     seeds = Seeds(**values["seeds"])
-    return _read(task.load, options, seeds.split, seeds.permutation, task.folder(folder), workspace)
+    place = task.folder(folder)
+    files = [] if place is None else sorted(place.resolve().iterdir())
+    changed = tuple((file, file.stat().st_mtime_ns) for file in files)
+    return _read(changed, task.load, options, seeds.split, seeds.permutation, place, workspace)
 
 
 @lru_cache(2)  # the methods of one task and repetition follow each other in a study and share their data
-def _read(load: Any, *where: Any) -> TaskData:
+def _read(changed: Any, load: Any, *where: Any) -> TaskData:
     data: TaskData = load(*where)
     return data
 

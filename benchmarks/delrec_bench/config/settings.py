@@ -146,6 +146,8 @@ def settle(request: Request, method: Method, task: Task) -> Settled:
     short = {"training.epochs": request.epochs, "task.limit": request.limit}
     values |= {key: value for key, value in short.items() if value is not None and key in values}
     given = {full_key(key, values): value for key, value in request.overrides}
+    if twice := [key for key, value in short.items() if value is not None and given.get(key, value) != value]:
+        raise BenchError(f"{twice[0]} is given twice, {short[twice[0]]} and {given[twice[0]]}; omit one")
     values |= given
     if "network.hidden" in given:
         _fit_layers(values, given)

@@ -109,8 +109,8 @@ def _blocks(path: Path, file: Any) -> Iterator[EventBlock]:
     if not len(labels):
         raise BenchError(f"{path}: contains no samples")
     classes = _dataset(path, file, "extra/keys", "SOUuif").size if "extra/keys" in file else 0
-    limit = min(classes or len(labels), CLASSES)
-    known = f"{limit} classes in extra/keys" if classes else f"{limit} samples and no extra/keys"
+    limit = min(classes or (len(labels) if "train" in path.name else CLASSES), CLASSES)
+    known = f"{limit} classes in extra/keys" if classes else f"at most {limit} classes without extra/keys"
     bad = (labels < 0) | (labels >= limit)
     _refuse(path, bad, f"label {{}}, but there are {known}; labels run from 0 to classes - 1", labels)
 
@@ -145,7 +145,8 @@ def _dataset(path: Path, file: Any, name: str, kinds: str = "uif") -> Any:
     if usable and Path(found.file.filename) == Path(file.filename):
         lists, wanted = h5py.check_vlen_dtype(found.dtype), name.startswith("spikes/")
         kind = lists if wanted else found.dtype
-        if kind is not None and np.dtype(kind).kind in kinds:
+        # h5py gives lists of big-endian numbers with their bytes as they are
+        if kind is not None and np.dtype(kind).kind in kinds and not (lists and np.dtype(kind).byteorder == ">"):
             need_memory(found.size * found.dtype.itemsize, f"{path}: '{name}' with {found.size} entries")
             return found
     raise BenchError(f"{path}: has {found} for '{name}'; {LAYOUT}")

@@ -19,7 +19,7 @@ from delrec_bench.config import Request
 from delrec_bench.environment import machine
 from delrec_bench.errors import BenchError
 from delrec_bench.latency.subjects import BASELINE, MODES, Subject, planned, to_measure
-from delrec_bench.latency.timing import Times, quartiles
+from delrec_bench.latency.timing import QUICK, SLOW, Times, quartiles
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import RESULTS_VERSION, Record, latency_key, read_folder
 from delrec_bench.runs.executors import Planned
@@ -76,7 +76,8 @@ def measure(
         except BenchError as error:
             failed.append(f"{request.method} on {request.task}: {error}")
     before = done = _measured(workspace, say)
-    waiting = [place for place, run in enumerate(runs) if again or run.asked.key not in before]
+    keys = [run.asked.key for run in runs]
+    waiting = [n for n, key in enumerate(keys) if again or key not in before or (_quick(before[key]) and not quick)]
     if waiting:
         plan = Plan(runs, waiting, folders, workspace, each, command)
         code, text = _run_suite(plan, quick, pytest, say)
@@ -106,6 +107,12 @@ def _measured(workspace: Workspace, say: Say) -> dict[str, Record]:
     ours = [r for r in found if "run" in r.result and r.provenance.get("results_version") == RESULTS_VERSION]
     ours.sort(key=lambda r: str(r.measured.get("finished_at")))
     return {r.result["run"]: r for r in ours}
+
+
+def _quick(record: Record) -> bool:
+    """Whether it is of three rounds, though what it measured is not slow."""
+    of = record.result
+    return any(of.get(f"{mode}_rounds") == QUICK and of[f"{mode}_ms"] < 1e3 * SLOW for mode in MODES)
 
 
 def _run_suite(plan: Plan, quick: bool, options: Sequence[str], say: Say) -> tuple[int, str]:

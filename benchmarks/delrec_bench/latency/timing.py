@@ -18,9 +18,9 @@ from scipy.stats import binom
 
 Work = Callable[[], object]
 
-_MOST, _LEAST, _QUICK = 31, 5, 3
+_MOST, _LEAST, QUICK = 31, 5, 3
 _SHORT, _MOST_SHORT = 0.02, 301  # seconds of a round that is disturbed more easily, and takes more rounds
-_SLOW = 4.0  # seconds of a round from which three are enough
+SLOW = 4.0  # seconds of a round from which three are enough
 
 
 def finished(work: Work, device: str) -> Work:
@@ -96,10 +96,10 @@ def time_in_turn(
             times.against[name].append(time.perf_counter() - start)
 
     cost = once()  # compiles
-    if cost < 3 * _SLOW:  # perhaps because it compiled
+    if cost < 3 * SLOW:  # perhaps because it compiled
         cost = once()
-    least, most = _LEAST if cost < _SLOW else _QUICK, _MOST if cost > _SHORT else _MOST_SHORT
-    rounds = _QUICK if quick else max(least, min(most, int(seconds / max(cost, 1e-9))))
+    least, most = _LEAST if cost < SLOW else QUICK, _MOST if cost > _SHORT else _MOST_SHORT
+    rounds = QUICK if quick else max(least, min(most, int(seconds / max(cost, 1e-9))))
     times = Times(against={name: [] for name in yardsticks})
     benchmark.group = group  # pedantic takes it over
     gc.collect()

@@ -1,5 +1,6 @@
 """Trained networks: that of a finished run, from its record and checkpoint alone, or one that a user has."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
 from delrec_bench.tasks.task import Task
 from delrec_bench.training import HeldOut, engines_of, score_test
+from delrec_bench.training.scoring import check_outputs
 from delrec_bench.training.tensor_files import load_checkpoint
 from delrec_bench.workspace import Workspace
 
@@ -98,6 +100,8 @@ def evaluate_network(
         repetition: Whose split and permutation.
         options: Of the data (`step_ms`, `channels`, `test_limit`, ...) in place of the task's own.
     """
+    if not isinstance(network, nn.Module):
+        raise BenchError(f"evaluate: {network!r} is neither the name of a method nor a torch.nn.Module")
     seeds = Seeds.of(repetition)
     data = task.load(TaskOptions(**options), seeds.split, seeds.permutation, None, workspace)
     model: Any = network if isinstance(network, Trainable) else _Wrapped(network)
@@ -105,12 +109,15 @@ def evaluate_network(
     dtype = "float64" if first.dtype == torch.float64 else "float32"
     training = network.training
     try:
+        check_outputs(model, data.test, data.classes, first.device.type)
         scored = score_test(model, HeldOut(data.test), data.metric, first.device.type)
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
         shape = f"({data.steps}, batch, {data.channels}) to {data.classes} outputs"
         raise BenchError(f"the network does not fit task '{data.name}', {shape}: {error}") from error
     finally:
         network.train(training)
+    if not math.isfinite(scored.loss):
+        raise BenchError(f"the network gives outputs on '{data.name}' that are not finite; train it anew")
     total = len(data.test.targets)
     return {
         "task": data.name,

@@ -111,7 +111,7 @@ def log_page(workspace: Workspace, study: str, scores: Mapping[str, float], file
 
 
 def records_from_mlflow(workspace: Workspace) -> list[Record]:
-    """The records that MLflow holds, as `sync` was given them; a `BenchError` where one was altered or is gone."""
+    """The records that MLflow holds, as `sync` was given them, without unreadable ones. A `BenchError`: one is gone."""
     found = []
     with opened(workspace) as store:
         for run in store.by_key().values():
@@ -123,7 +123,10 @@ def records_from_mlflow(workspace: Workspace) -> list[Record]:
                 raise BenchError(
                     f"MLflow's run {run.info.run_name} has lost its {RECORD}; delete the run, and sync again"
                 ) from error
-            found.append(read_record(Path(path)))
+            try:
+                found.append(read_record(Path(path)))
+            except BenchError as error:
+                say(f"warning: MLflow's run {run.info.run_name} cannot be read: {error}")
     return in_order(found)
 
 

@@ -38,6 +38,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
                 raise BenchError(
                     f"{path} contains compressed members, or more than {MOST:,}; torch.save does not write such files"
                 )
+            if (damaged := archive.testzip()) is not None:  # torch does not look at these sums
+                raise BenchError(f"{path} is damaged: {damaged} does not match its checksum; copy it, or run it, again")
             names = [member for member in members if member.filename.endswith("/data.pkl")]
             for name in names:
                 _refuse_objects(archive.read(name), path)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 
 from delrec_bench import arithmetic
 from delrec_bench.arithmetic import Arithmetic
@@ -28,6 +29,7 @@ from delrec_bench.tasks.task import TaskTable, find_tasks
 from delrec_bench.training import Progress
 from delrec_bench.workspace import Workspace
 
+PACKAGE = Path(__file__).parents[2]
 SERVE = f"import sys; from {__name__} import serve; serve(*map(int, sys.argv[1:]))"
 
 
@@ -66,8 +68,14 @@ class Place:
         return find_methods(self.method_dirs), find_tasks(self.task_dirs)
 
     def plan(self, request: Request) -> Planned:
-        """Resolve a request for a worker."""
-        return Planned(resolve(request, *self.tables(), self.workspace).asked, request.data)
+        """Resolve a request for a worker, which may have another current folder."""
+        methods, tasks = self.tables()
+        asked = resolve(request, methods, tasks, self.workspace).asked
+        record = self.workspace.runs / asked.key / "record.json"
+        for file in (methods.files[request.method], tasks.files[request.task]):  # keys know no code
+            if record.exists() and not file.is_relative_to(PACKAGE) and file.stat().st_mtime > record.stat().st_mtime:
+                say(f"warning: {file} was changed after its run; to run it again, delete {record.parent}")
+        return Planned(asked, None if request.data is None else str(Path(request.data).absolute()))
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,8 @@ class Local:
 def serve(descriptor: int, parent: int) -> None:
     """Do what comes through the pipe, in a child of `parent`, until it is closed or the parent has gone."""
     connection = Connection(descriptor)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's affair; it ends its children
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's affair; it ends its children,
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whose run keeps what it has come to
     os.dup2(2, 1)  # stdout belongs to the parent, which may write one JSON object there
 
     def watch() -> None:
@@ -224,12 +233,14 @@ def serve(descriptor: int, parent: int) -> None:
     while True:
         try:
             plan, place = connection.recv()
-        except EOFError:
+        except (EOFError, KeyboardInterrupt):
             return
         try:
             send(work(plan, place, send))
         except OSError as error:
             send(error)
+        except KeyboardInterrupt:
+            return
 
 
 _alone = Local(1)
