@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 
 def fuzz(cases: int) -> Callable[[Any], Any]:
     """Mark a test as fuzzed, with so many cases."""
-
-    def mark(test: Any) -> Any:
-        checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-        bound = settings(max_examples=cases, deadline=None, suppress_health_check=checks)
-        return pytest.mark.slow(bound(test))
-
-    return mark
+    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    bound = settings(max_examples=cases, deadline=None, suppress_health_check=checks)
+    return lambda test: pytest.mark.slow(bound(test))
 
 
 def damaged(data: Any, content: bytes, *pieces: bytes) -> bytes:

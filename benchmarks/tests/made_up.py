@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import fields, replace
+from itertools import product
 
 import numpy as np
 from delrec_bench.config import settle
@@ -98,25 +99,19 @@ def latency(method, task, train=1.3, batch1=None):
     return made(kind="latency", repetition=0, metric="accuracy", result=result, **values)
 
 
-def forecast(method, repetition, scale, control=None):
+def forecast(method, repetition, scale):
     """A record of a forecast, whose score is an error."""
     rng = random.Random(f"{method} {repetition}")
     truth = random.Random("mackey-glass")
     targets = [truth.gauss(0, 1) for _ in range(200)]
     predictions = [t + scale * rng.gauss(0, 1) for t in targets]
     like = record(method, "digits", repetition)
-    return remade(
-        like,
-        task="mackey-glass",
-        metric="nmse",
-        control=control,
-        configuration=like.configuration | {"task": {"name": "mackey-glass", "tau": 17, "horizon": 20}},
-        data=like.data | {"digest": "c" * 64, "sizes": {"train": 700, "valid": 100, "test": 200}},
-        result={"test_score": metric_named("nmse").score(predictions, targets)},
-        predictions=predictions,
-        targets=targets,
-        command=f"delrec-bench run {method} mackey-glass --repetition {repetition} --profile quick",
-    )
+    values = {"task": "mackey-glass", "metric": "nmse", "predictions": predictions, "targets": targets}
+    values["configuration"] = like.configuration | {"task": {"name": "mackey-glass", "tau": 17, "horizon": 20}}
+    values["data"] = like.data | {"digest": "c" * 64, "sizes": {"train": 700, "valid": 100, "test": 200}}
+    values["result"] = {"test_score": metric_named("nmse").score(predictions, targets)}
+    values["command"] = f"delrec-bench run {method} mackey-glass --repetition {repetition} --profile quick"
+    return remade(like, **values)
 
 
 def everything(repetitions=3):
@@ -124,13 +119,8 @@ def everything(repetitions=3):
     made = [record(m, t, r) for t in TASKS for m in METHODS for r in range(repetitions)]
     made += [record(m, t, 0, kind="floor") for t in TASKS for m in ("counts", "time-slices")]
     made += [latency(m, t, 1.0 + 0.05 * i, batch1=1.4) for t in TASKS for i, m in enumerate(METHODS)]
-    for method, scale, control in (
-        ("rlif", 0.43, None),
-        ("delrec-synaptic-fixed", 0.22, "rlif"),
-        ("delrec-synaptic", 0.18, "delrec-synaptic-fixed"),
-    ):
-        made += [forecast(method, r, scale, control) for r in range(repetitions)]
-    return made
+    errors = {"rlif": 0.43, "delrec-synaptic-fixed": 0.22, "delrec-synaptic": 0.18}
+    return made + [forecast(m, r, scale) for m, scale in errors.items() for r in range(repetitions)]
 
 
 def declared(records, primary=PAIR, **changes):
@@ -139,10 +129,10 @@ def declared(records, primary=PAIR, **changes):
     of_study["margin"] = {"digits": 0.01, "formants-20": 0.01, "shd": 0.01, "mackey-glass": 0.02}
     known = {field.name for field in fields(Study)} - {field.name for field in fields(Declaration)}
     of_study |= {name: changes.pop(name) for name in [*changes] if name in known}
-    values = {"runs": {r.key: Expected(r.method, r.control, r.method) for r in records if r.kind in ("run", "floor")}}
+    asked = {r.key: Expected(r.method, r.control, r.method) for r in records if r.kind in ("run", "floor")}
+    runs = changes.pop("runs", asked)
     pair = Comparison(*primary, over=tuple(KNOWN)) if type(primary) is tuple else primary
-    values |= {"primary": pair, "tasks": KNOWN}
-    values = {"awaited": tuple(changes.get("runs", values["runs"]))} | values | changes
+    values = {"runs": runs, "awaited": tuple(runs), "primary": pair, "tasks": KNOWN} | changes
     return Declaration(Study("made-up", "quick", (), **of_study), **values)
 
 
@@ -177,28 +167,22 @@ def history(record_, epochs=6):
     return record_.changed(history=lines)
 
 
-def swept(axes, methods=PAIR, tasks=("digits", "formants-20"), n=4, gain=0.02):
-    """Records of a sweep, and what its page declares of them: (records, runs).
+def swept(axes, tasks=("digits", "formants-20"), n=4):
+    """Records of a sweep of `PAIR`, and what its page declares of them: (records, runs).
 
-    Scores rise by 0.01 a value along the first axis; a method without "-fixed" gains `gain` over its control.
+    Scores rise by 0.01 a value along the first axis; learned delays gain 0.02.
     """
-    points = [()]
-    for axis, values in axes.items():
-        points = [(*point, (axis, value)) for point in points for value in values]
-    records, runs = [], {}
-    for task in tasks:
-        for point in points:
-            names = {m: f"{m} ({', '.join(f'{a} {v}' for a, v in point)})" for m in methods}
-            first = next(iter(axes.values())).index(point[0][1])
-            for method in methods:
-                for r in range(n):
-                    score = 0.5 + 0.01 * first + gain * (not method.endswith("-fixed")) + 0.002 * ((r + first) % 3)
-                    like = scored_at(method, r, score, task=task, total=600)
-                    network = like.configuration["network"] | dict(point)
-                    like = remade(like, configuration=like.configuration | {"network": network})
-                    records.append(like)
-                    title = method + words.place(point)
-                    runs[like.key] = Expected(names[method], names.get(f"{method}-fixed"), method, point, title)
+    records, runs, along = [], {}, next(iter(axes.values()))
+    for task, values, method, r in product(tasks, product(*axes.values()), PAIR, range(n)):
+        point = tuple(zip(axes, values, strict=True))
+        first = along.index(values[0])
+        score = 0.5 + 0.01 * first + 0.02 * (method == PAIR[0]) + 0.002 * ((r + first) % 3)
+        like = scored_at(method, r, score, task=task, total=600)
+        network = like.configuration["network"] | dict(point)
+        records.append(remade(like, configuration=like.configuration | {"network": network}))
+        at = f" ({', '.join(f'{axis} {value}' for axis, value in point)})"
+        control = PAIR[1] + at if method == PAIR[0] else None
+        runs[records[-1].key] = Expected(method + at, control, method, point, method + words.place(point))
     return records, runs
 
 

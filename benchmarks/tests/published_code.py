@@ -19,30 +19,28 @@ PS_MNIST = SSC | {"window": 31}
 def state(widths, *, norm=False, bias=True, recurrent=(), delays="axonal", delayed=(), spread=False, window=25, seed=0):
     """A state dict: widths are inputs, hidden layers, classes; `recurrent` and `delayed` number layers."""
     draw = np.random.default_rng(seed)
-    out, number = {}, 0
+    out = {}
     for i, (inputs, outputs) in enumerate(pairwise(widths)):
+        number = 5 * i  # connection, batch norm, neurons, and two without a state
         shape = (outputs, inputs, 1) if i in delayed else (outputs, inputs)
         out[f"layers.{number}.weight"] = draw.normal(0, 1.2 / np.sqrt(inputs), shape)
         if i in delayed:
             out[f"layers.{number}.P"] = draw.uniform(-(window // 2), window // 2, (1, *shape))
         if bias:
             out[f"layers.{number}.bias"] = draw.normal(0.3, 0.1, outputs)
-        number += 1
         if i == len(widths) - 2:
             break
         if norm:
             values = {"weight": 1, "bias": 0.1, "running_mean": 0.2, "running_var": 0.8}
-            out |= {f"layers.{number}.{name}": v + draw.uniform(0, 0.3, outputs) for name, v in values.items()}
-            out[f"layers.{number}.num_batches_tracked"] = np.int64(3)
-        number += 1
+            out |= {f"layers.{number + 1}.{name}": v + draw.uniform(0, 0.3, outputs) for name, v in values.items()}
+            out[f"layers.{number + 1}.num_batches_tracked"] = np.int64(3)
         if i in recurrent:
-            out[f"layers.{number}.recurrent_weights"] = draw.normal(0, 0.8 / np.sqrt(outputs), (outputs, outputs))
+            out[f"layers.{number + 2}.recurrent_weights"] = draw.normal(0, 0.8 / np.sqrt(outputs), (outputs, outputs))
             size = {"axonal": (outputs,), "synaptic": (outputs, outputs), "shared": (1,)}.get(delays)
             if size is not None:
-                out[f"layers.{number}.recurrent_delays"] = draw.uniform(0, 20, size)
+                out[f"layers.{number + 2}.recurrent_delays"] = draw.uniform(0, 20, size)
             if spread:
-                out[f"layers.{number}.p_spread"] = draw.normal(0, 0.5, outputs)
-        number += 3
+                out[f"layers.{number + 2}.p_spread"] = draw.normal(0, 0.5, outputs)
     return {k: torch.tensor(v, dtype=torch.int64 if k.endswith("tracked") else torch.float32) for k, v in out.items()}
 
 

@@ -22,49 +22,42 @@ from benchmarks.tests import digests
 portable_only = pytest.mark.skipif(bool(arithmetic.why_not_portable()), reason=arithmetic.why_not_portable())
 
 PROCESSORS = {
-    "Nehalem": (
-        {
-            "ATEN_CPU_CAPABILITY": "default",
-            "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
-            "MKL_CBWR": "SSE4_2",
-            "ONEDNN_MAX_CPU_ISA": "SSE41",
-            "NUMBA_CPU_NAME": "nehalem",
-            "NUMBA_CPU_FEATURES": "+sse4.2,+popcnt",
-            "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
-            "OPENBLAS_CORETYPE": "Nehalem",
-            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX2,-FMA,-BMI2",
-        },
-        1,
-    ),
-    "Skylake server, two threads": (
-        {
-            "ATEN_CPU_CAPABILITY": "avx512",
-            "MKL_ENABLE_INSTRUCTIONS": "AVX512",
-            "MKL_CBWR": "AVX512",
-            "DNNL_MAX_CPU_ISA": "AVX512_CORE",
-            "NUMBA_CPU_NAME": "skylake-avx512",
-            "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx512f,+avx512vl,+avx512bw,+avx512dq,+avx512cd",
-            "NUMBA_DISABLE_INTEL_SVML": "0",
-            "OPENBLAS_CORETYPE": "SkylakeX",
-            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=Prefer_No_VZEROUPPER",
-            **dict.fromkeys(arithmetic.POOLS, "2"),
-            "MKL_DOMAIN_NUM_THREADS": "MKL_BLAS=2",
-        },
-        2,
-    ),
+    "Nehalem": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "MKL_CBWR": "SSE4_2",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "NUMBA_CPU_NAME": "nehalem",
+        "NUMBA_CPU_FEATURES": "+sse4.2,+popcnt",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX2,-FMA,-BMI2",
+    },
+    "Skylake server": {
+        "ATEN_CPU_CAPABILITY": "avx512",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+        "MKL_CBWR": "AVX512",
+        "DNNL_MAX_CPU_ISA": "AVX512_CORE",
+        "NUMBA_CPU_NAME": "skylake-avx512",
+        "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx512f,+avx512vl,+avx512bw,+avx512dq,+avx512cd",
+        "NUMBA_DISABLE_INTEL_SVML": "0",
+        "OPENBLAS_CORETYPE": "SkylakeX",
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=Prefer_No_VZEROUPPER",
+        **dict.fromkeys(arithmetic.POOLS, "2"),
+        "MKL_DOMAIN_NUM_THREADS": "MKL_BLAS=2",
+    },
 }
 
 
 @portable_only
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "processor", [pytest.param(name, marks=() if name == "Nehalem" else pytest.mark.slow) for name in PROCESSORS]
+    ("processor", "threads"), [("Nehalem", 1), pytest.param("Skylake server", 2, marks=pytest.mark.slow)]
 )
-def test_runs_have_the_same_bits_whatever_the_environment_says(processor, monkeypatch):
+def test_runs_have_the_same_bits_whatever_the_environment_says(processor, threads, monkeypatch):
     arithmetic.prepare("portable", 1)  # the libraries of this process, before its environment changes for its children
     expected = digests.committed().get(digests.versions()) or digests.made()
-    variables, threads = PROCESSORS[processor]
-    for name, value in variables.items():
+    for name, value in PROCESSORS[processor].items():
         monkeypatch.setenv(name, value)
     assert digests.made(threads=threads) == expected
 

@@ -40,6 +40,11 @@ def test_a_run_is_found_by_the_beginning_of_its_key(tmp_path):
     first = max((record.key[0] for record in made), key=[record.key[0] for record in made].count)
     with pytest.raises(BenchError, match=f"runs match '{first}': .*give more characters"):
         find_record(first, workspace)
+    with pytest.raises(BenchError, match="no run ''"):
+        find_record("", workspace)
+    stored = made_up.record("rlif", "digits", 0)
+    publish(tmp_path / "reports", [stored])
+    assert find_record(stored.key[:12], workspace).digest == stored.digest
 
 
 def written(root, records):
@@ -89,16 +94,11 @@ def test_a_run_of_another_method_that_diverged_does_not_matter(tmp_path, compare
 
 
 def test_two_sets_of_runs_are_compared_row_by_row_and_the_exit_code_follows(tmp_path, compared):
-    made = [
-        made_up.scored_at(m, r, 0.5, task=t, total=600)
-        for m in ("lif", "dcls")
-        for t in ("digits", "shd")
-        for r in range(2)
-    ]
+    made = made_up.pair_of(0.1, n=2, tasks=("digits", "shd"))
     ours, theirs = written(tmp_path / "ours", made), written(tmp_path / "theirs", made[:-2])
     code, lines = compared(str(ours), str(theirs))
     assert code == 0 and lines == [
-        "no stored run for 1 of the rows, such as dcls on shd",
+        "no stored run for 1 of the rows, such as delrec-synaptic-fixed on shd",
         "Reproduced: 3 of 3 rows equal.",
     ]
     first = made[0]

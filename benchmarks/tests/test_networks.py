@@ -18,17 +18,6 @@ def small(**changes):
     return NetworkConfig(**(base | dict(delay_init="uniform", engine="reference") | changes))
 
 
-STREAMS = {
-    "axonal, SHD order": dict(
-        recurrent="axonal", batch_norm=True, readout="leaky", aggregate="softmax-sum", dropout=0.4
-    ),
-    "feedforward delays": dict(feedforward="v1", window=5, feedforward_readout=True),
-    "complement": dict(
-        recurrent="plain", readout="leaky", readout_gain="complement", readout_tau=15.0, aggregate="mean"
-    ),
-}
-
-
 def plain_scores(outputs, aggregate, skipped):
     """A loop over steps, as the equations of `delrec_bench.networks.network` say."""
     steps = len(outputs)
@@ -64,6 +53,11 @@ READOUTS = {
     "leaky, complement": dict(readout="leaky", readout_tau=40.0, readout_gain="complement"),
     "adLIF": dict(readout="leaky", readout_tau=40.0, batch_norm=True, readout_norm=True),
 }
+STREAMS = {
+    "SHD order": dict(recurrent="axonal", batch_norm=True, readout="leaky", aggregate="softmax-sum", dropout=0.4),
+    "feedforward delays": dict(feedforward="v1", window=5, feedforward_readout=True),
+    "complement": dict(recurrent="plain", aggregate="mean", **READOUTS["leaky, complement"]),
+}
 
 
 @pytest.mark.parametrize("aggregate", get_args(Aggregate))
@@ -93,11 +87,6 @@ def test_a_sequence_without_a_step_that_counts_scores_0(aggregate, steps, batch,
     assert network(x).shape == (steps, batch, 3)
     assert torch.equal(network.classify(x), torch.zeros(batch, 3))
     assert torch.equal(network.scores(network(x)), torch.zeros(batch, 3))
-
-
-def test_right_padding_lengthens_the_output():
-    network = Network(small(feedforward="v1", window=5, right_padding=2, feedforward_layers=(1,))).eval()
-    assert network(torch.rand(10, 2, 5)).shape == (12, 2, 3)
 
 
 def test_gauss_spread_is_annealed_over_a_quarter_then_held():

@@ -1,14 +1,11 @@
 """`rerun`: a record is made again, and compared."""
 
 import json
-from pathlib import Path
 
-import made_up
 import pytest
 from delrec_bench import app
 from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
-from delrec_bench.records import find_record, publish
 from delrec_bench.runs.again import planned_again, rerun
 from delrec_bench.runs.executors import Place
 from delrec_bench.workspace import workspace_at
@@ -51,14 +48,8 @@ def test_a_run_on_other_data_is_refused_and_files_of_ones_own_need_their_folder(
 def test_the_command_answers_in_json_and_by_exit_code(tmp_path, made, capsys):
     workspace, records = made
     (tmp_path / "data.dvc").write_text("outs: []\n")
-    path = Path(workspace.runs / records["network"].key / "record.json")
+    path = workspace.runs / records["network"].key / "record.json"
     assert app.main(["rerun", str(path), "--root", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["word"] == "equal"
     assert app.main(["rerun", "abcdef", "--root", str(tmp_path)]) == 2
     assert "no run 'abcdef'" in capsys.readouterr().err
-    one = made_up.record("lif", "digits", 0)
-    publish(tmp_path / "reports", [one])
-    assert find_record(records["network"].key[:12], workspace) == records["network"]
-    assert find_record(one.key[:12], workspace_at(tmp_path)).digest == one.digest, "in the store"
-    with pytest.raises(BenchError, match="no run ''"):
-        find_record("", workspace)

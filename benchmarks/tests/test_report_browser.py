@@ -1,5 +1,6 @@
 """The page in a real browser: it sorts, unfolds, logs no error and makes no request."""
 
+import itertools
 import shutil
 
 import pytest
@@ -42,14 +43,11 @@ def opened(browser, request, path):
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
-    records = []
-    for r in range(3):
-        for i, m in enumerate(METHODS):
-            for task in ("digits", "formants-20"):
-                records.append(made_up.history(made_up.scored_at(m, r, 0.5 + 0.1 * i, task=task)))
-        records.append(made_up.scored_at("counts-only", r, 0.2, kind="floor", parameters={}))
-    return write_page(folder, build(made_up.declared(records, primary=None), records))[0]
+    like = itertools.product(range(3), enumerate(METHODS), ("digits", "formants-20"))
+    records = [made_up.history(made_up.scored_at(m, r, 0.5 + 0.1 * i, task=task)) for r, (i, m), task in like]
+    records += [made_up.scored_at("counts-only", r, 0.2, kind="floor", parameters={}) for r in range(3)]
+    page = build(made_up.declared(records, primary=None), records)
+    return write_page(tmp_path_factory.mktemp("page"), page)[0]
 
 
 def test_it_sorts_both_ways_and_what_is_missing_stays_last(opened):

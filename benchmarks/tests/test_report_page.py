@@ -53,8 +53,7 @@ def test_the_answer_is_one_sentence_with_every_difference_and_the_mean_is_of_one
     said, mean = page.answer
     assert said == f"Better on all tasks. {PAIR[0]} minus {PAIR[1]}: {each}."
     assert mean.startswith("Mean over these 3 tasks: +10.00 points (95 % interval +9.")
-    errors = zip(PAIR, (0.3, 0.4), strict=True)
-    forecasts = [made_up.forecast(m, i, e + 0.01 * i, None) for m, e in errors for i in range(8)]
+    forecasts = [made_up.forecast(m, r, 0.3 + 0.1 * i + 0.01 * r) for i, m in enumerate(PAIR) for r in range(8)]
     assert len(page_of([*pair_of(0.1), *forecasts]).answer) == 1
 
 
@@ -141,25 +140,22 @@ def test_what_a_reader_must_know_first_stands_in_the_footnotes():
 def test_a_toy_study_and_a_plain_run_never_change_a_page():
     """A study of 1 epoch and 100 samples turned 32.22 (n = 3) into 11.67 (n = 2); a plain `run` became a row."""
     records = [made_up.scored_at("lif", r, 0.3222) for r in range(3)]
-    toy = [
-        made_up.scored_at("lif", r, 0.1167, configuration=like.configuration | {"epochs": 1, "limit": 100})
-        for r, like in enumerate(records[:2])
-    ]
+    short = [r.configuration | {"epochs": 1, "limit": 100} for r in records[:2]]
+    toy = [made_up.scored_at("lif", r, 0.1167, configuration=configuration) for r, configuration in enumerate(short)]
     plain = made_up.scored_at("rlif", 0, 0.9)
     page = build(made_up.declared(records, primary=None), [*toy, plain, *records])
     assert [(r["method"], r["n"], r["score_mean"]) for r in page.rows] == [("lif", 3, pytest.approx(0.322))]
     assert not page.missing and {r.key for r in page.records} == {r.key for r in records}
 
 
-def smooth(method, repetition, scale, control):
+def smooth(method, repetition, scale):
     """A forecast whose errors hang together over blocks of 25 samples."""
-    like, rng = made_up.forecast(method, repetition, scale, control), random.Random(method)
+    like, rng = made_up.forecast(method, repetition, scale), random.Random(method)
     of_block = [rng.gauss(0, scale) for _ in range(8)]
     targets = np.asarray(like.targets.array)
     predictions = [t + of_block[i // 25] + 0.001 * repetition for i, t in enumerate(targets)]
-    return like.changed(
-        predictions=predictions, result={"test_score": metric_named("nmse").score(predictions, targets)}
-    )
+    score = metric_named("nmse").score(predictions, targets)
+    return like.changed(predictions=predictions, result={"test_score": score})
 
 
 def test_speakers_and_overlapping_windows_are_clusters_of_the_second_interval():
@@ -170,8 +166,7 @@ def test_speakers_and_overlapping_windows_are_clusters_of_the_second_interval():
 
     records, two = pair_of(0.03, n=6, tasks=("digits",)), [i // 500 for i in range(1000)]
     pairs = [[wide([r.changed(groups=s) for r in records]) for s in (None, two)]]
-    sides = ((PAIR[0], 0.3, PAIR[1]), (PAIR[1], 0.4, None))
-    smoothed = [smooth(m, r, scale, control) for m, scale, control in sides for r in range(6)]
+    smoothed = [smooth(m, r, 0.3 + 0.1 * i) for i, m in enumerate(PAIR) for r in range(6)]
     task = made_up.KNOWN["mackey-glass"]
     known = [{"mackey-glass": replace(task, overlap=overlap)} for overlap in (1, 25)]
     pairs += [[wide(smoothed, primary=None, tasks=tasks) for tasks in known]]

@@ -98,9 +98,6 @@ def test_the_standard_error_with_tuning_is_that_of_the_sum():
     assert found.high == pytest.approx(found.difference + stats.t.ppf(0.975, found.df) * found.se)
 
 
-SIZES = (4, 8, 8, 12, 12, 12, 16, 16, 20, 24, 28, 40)  # twelve speakers, unequal as in the spoken digits
-
-
 def test_crossed_variances_by_hand():
     # d = [[0, 2], [4, 10]]: mean 4; rows 1, 7: MS_a = 2 * 18 = 36; columns 2, 6: MS_b = 2 * 8 = 16;
     # residuals +-1: MS_e = 4. se^2 = (4 + 32 + 12) / 4 = 12; 48^2 / (36^2 + 16^2 + 4^2) is above R - 1 = 1, and with it
@@ -132,8 +129,7 @@ def test_copies_of_a_sample_in_its_cluster_tell_nothing_new(R, N, seed):
 
 def coverage(draw, truth, trials=400):
     """How often each of the intervals that `draw` makes holds the truth."""
-    hits = np.array([[e.low <= truth <= e.high for e in draw()] for _ in range(trials)])
-    return hits.mean(axis=0)
+    return np.mean([[e.low <= truth <= e.high for e in draw()] for _ in range(trials)], axis=0)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1, 0.3, 1.0, 3.0])
@@ -148,17 +144,17 @@ def test_the_interval_over_samples_too_is_never_narrower_than_that_over_repetiti
 
 def test_coverage_with_speakers_and_repetitions():
     rng = np.random.default_rng(5)
-    speakers = np.repeat(np.arange(len(SIZES)), SIZES)
+    sizes = (4, 8, 8, 12, 12, 12, 16, 16, 20, 24, 28, 40)  # twelve speakers, unequal as in the spoken digits
+    speakers = np.repeat(np.arange(12), sizes)
     R, N = 5, len(speakers)
 
     def draw():
         """Right or wrong of two methods whose gain depends on the speaker and on the repetition."""
-        gain = 0.08 + rng.normal(0, 0.06, len(SIZES))[speakers] + rng.normal(0, 0.02, R)[:, None]
-        base = np.clip(0.7 + rng.normal(0, 0.1, len(SIZES))[speakers], 0.2, 0.85)
+        gain = 0.08 + rng.normal(0, 0.06, 12)[speakers] + rng.normal(0, 0.02, R)[:, None]
+        base = np.clip(0.7 + rng.normal(0, 0.1, 12)[speakers], 0.2, 0.85)
         b = rng.random((R, N)) < base
         a = rng.random((R, N)) < base + gain
-        over_repetitions = paired(a.mean(axis=1), b.mean(axis=1))
-        return crossed(a, b, speakers.tolist()), crossed(a, b), over_repetitions
+        return crossed(a, b, speakers.tolist()), crossed(a, b), paired(a.mean(axis=1), b.mean(axis=1))
 
     clustered, naive, repetitions = coverage(draw, 0.08)
     assert 0.90 <= clustered <= 0.985
@@ -182,13 +178,9 @@ def test_coverage_with_windows_that_overlap():
     assert max(window_blocks(80, 8)) + 1 == 8  # ten windows each, at least one overlap of eight
 
 
-def estimate(t, n=10):
-    """An estimate with this t value, in standard errors of 0.01."""
-    return Estimate(0.01 * t, n, se=0.01, df=n - 1, sd=0.01 * math.sqrt(n))
-
-
 def claim(t, n=10, **more):
-    return Claim(estimate(t, n), more_is_better=True, **more)
+    """The claim of an estimate with this t value, in standard errors of 0.01."""
+    return Claim(Estimate(0.01 * t, n, se=0.01, df=n - 1, sd=0.01 * math.sqrt(n)), more_is_better=True, **more)
 
 
 @settings(deadline=None, max_examples=20)

@@ -124,7 +124,7 @@ def test_what_cannot_be_is_refused(load, task, options, message):
         load(task, **options)
 
 
-SIDE = 28
+LABELS, IMAGES = "t10k-labels-idx1-ubyte", "t10k-images-idx3-ubyte.gz"
 HUGE = gzip.compress(struct.pack(">IIII", 0x803, 1 << 31, 1 << 10, 1 << 10))
 EMPTY = gzip.compress(struct.pack(">IIII", 0x803, 2**32 - 1, 2**32 - 1, 0))
 
@@ -141,7 +141,7 @@ def images(tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     for part, count in (("train", 100), ("t10k", 20)):
-        pixels = random.integers(0, 256, (count, SIDE, SIDE))
+        pixels = random.integers(0, 256, (count, 28, 28))
         (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(pixels)))
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(count) % 10))
     return folder
@@ -152,7 +152,7 @@ def test_images_are_shown_pixel_by_pixel_in_one_fixed_order(load, images):
     assert (data.classes, data.channels, data.steps) == (10, 1, 784)
     assert data.name == f"ps-mnist:pictures@{data.digest[:8]}" and data.kind == "STAND-IN"
     assert [len(part) for part in (data.train, data.valid, data.test)] == [83, 17, 20]
-    raw = read_idx(images / "t10k-images-idx3-ubyte.gz", 3).reshape(20, -1)
+    raw = read_idx(images / IMAGES, 3).reshape(20, -1)
     wanted = raw[:, order(784, 3, 784)].astype(np.float32) * np.float32(1 / 255)
     np.testing.assert_array_equal(data.test.batch(torch.arange(20))[:, :, 0].numpy().T, wanted)
 
@@ -160,19 +160,15 @@ def test_images_are_shown_pixel_by_pixel_in_one_fixed_order(load, images):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("t10k-labels-idx1-ubyte", lambda c: c[:-3], "20 bytes, as its header says, are missing"),
-        ("t10k-labels-idx1-ubyte", lambda c: b"\0\0\0\0" + c[4:], "it is not an MNIST file"),
-        ("t10k-labels-idx1-ubyte", lambda c: c[:2], "it is not an MNIST file"),
-        ("t10k-labels-idx1-ubyte", lambda c: c[:-1] + b"\x0b", "sample 19 has label 11"),
-        ("t10k-labels-idx1-ubyte", lambda c: idx(np.zeros(19)), "has 20 images, .* 19 labels"),
-        ("t10k-images-idx3-ubyte.gz", lambda c: c[:200], "damaged or incomplete gzip"),
-        ("t10k-images-idx3-ubyte.gz", lambda c: gzip.compress(idx(np.zeros((20, 8, 8)))), "must be the same size"),
-        ("t10k-images-idx3-ubyte.gz", lambda c: EMPTY, "x4294967295x0 bytes, as its header says, are missing"),
-        (
-            "t10k-images-idx3-ubyte.gz",
-            lambda c: HUGE,
-            "x1024x1024 bytes, as its header says,.* needs .* bytes of memory",
-        ),
+        (LABELS, lambda c: c[:-3], "20 bytes, as its header says, are missing"),
+        (LABELS, lambda c: b"\0\0\0\0" + c[4:], "it is not an MNIST file"),
+        (LABELS, lambda c: c[:2], "it is not an MNIST file"),
+        (LABELS, lambda c: c[:-1] + b"\x0b", "sample 19 has label 11"),
+        (LABELS, lambda c: idx(np.zeros(19)), "has 20 images, .* 19 labels"),
+        (IMAGES, lambda c: c[:200], "damaged or incomplete gzip"),
+        (IMAGES, lambda c: gzip.compress(idx(np.zeros((20, 8, 8)))), "must be the same size"),
+        (IMAGES, lambda c: EMPTY, "x4294967295x0 bytes, as its header says, are missing"),
+        (IMAGES, lambda c: HUGE, "x1024x1024 bytes, as its header says,.* needs .* bytes of memory"),
     ],
 )
 def test_bad_image_files_are_one_clear_line(load, images, name, change, message):
@@ -191,8 +187,8 @@ def test_missing_and_foreign_files_in_the_own_folder_are_refused(load, images, t
     images.rename(own)
     with pytest.raises(BenchError, match="its content has md5 .* MNIST's is"):
         load("ps-mnist")
-    (own / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(BenchError, match="no .*t10k-labels-idx1-ubyte"):
+    (own / LABELS).unlink()
+    with pytest.raises(BenchError, match=f"no .*{LABELS}"):
         load("ps-mnist", folder=own)
 
 

@@ -96,9 +96,6 @@ def test_every_condition_disturbs_the_test_set_by_its_level_and_seed_alone(corpu
         assert torch.equal(data.under(f"{name}=0", 0).batch(torch.arange(40)), clean), name
 
 
-# N-MNIST, made up: five bytes an event, as its authors write them.
-
-
 RANDOM = np.random.default_rng(1)
 
 
@@ -109,6 +106,7 @@ def made_events(width, height, count=40, first=0):
 
 
 def write_encoded(path, columns):
+    """Events as the authors of N-MNIST write them, in five bytes each."""
     path.parent.mkdir(parents=True, exist_ok=True)
     events = zip(*(np.asarray(column).tolist() for column in columns), strict=True)
     five = (bytes([x, y, (p << 7) | (t >> 16 & 127), t >> 8 & 255, t & 255]) for t, x, y, p in events)
@@ -187,14 +185,11 @@ def spoken_digits(folder):
                 file[f"{part}_timestamps/{name}"], file[f"{part}_addresses/{name}"] = t / 1e6, x
 
 
-SPLIT = {part: {"split": part} for part in ("train", "valid", "test")}
-
-
 @pytest.mark.parametrize(
     ("name", "declared", "train", "test"),
     [
         ("NTIDIGITS18", {"options": {"single_digits": True}}, 18, 18),
-        ("SSC", {"parts": SPLIT, "label": int}, 500, 250),
+        ("SSC", {"parts": {part: {"split": part} for part in ("train", "valid", "test")}, "label": int}, 500, 250),
     ],
 )
 def test_every_kind_of_event_dataset_of_tonic_is_a_task(name, declared, train, test, corpus, tmp_path, no_network):
