@@ -16,6 +16,8 @@ from delrec.engines.cpu.vector import LANES
 from delrec.engines.ops import Inputs
 from delrec.neurons import Neuron
 
+# taps beyond which the sums are in float64: they grow with the square of the delay, and their differences are read
+LONGEST = 64
 _DENSE_SHARE = 0.35  # share of live entries of z above which the dense product is faster
 _latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictionary()  # of the layer of each neuron
 
@@ -71,6 +73,8 @@ def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:
         return latest  # type: ignore[return-value]
     kind = Synaptic if delay.dim() == 2 else Axonal
     precise = torch.promote_types(torch.promote_types(delay.dtype, current.dtype), torch.float32)
+    if kind is Synaptic and kernel_length(delay, width) > LONGEST:
+        precise = torch.float64
     found: Recurrence = kind(delay.detach().to(precise), width.detach().to(precise), current.dtype, reach, history)
     found.delay, found.width, found.made_of = delay.detach().clone(), width.detach().clone(), made_of
     _latest[neuron] = found
@@ -177,20 +181,21 @@ class Synaptic(Recurrence):
             # the ramp from n + f reads G2 at n + 1 and n + 2; a direct tap reads n and n + 1
             places.append(torch.where(met > 0, n + (0 if direct else 1), 1).to(torch.int32))
             factors.append(torch.stack([(1 - f) * weight * met, f * weight * met], -1))
-        place, factor = torch.stack(places, -1), torch.stack(factors, -2).to(dtype)
+        place = torch.stack(places, -1)
         low, high = triangle_support(delay, half)
         span = torch.stack([low, (centre.ceil() - 1) + 1, centre.floor() + 1, high + 1], -1)
         span[..., 1:3] = torch.minimum(torch.maximum(span[..., 1:3], span[..., :1]), span[..., 3:])
         span = torch.where(met.unsqueeze(-1) > 0, span, 1).to(torch.int32)
         ahead = max(0, -int(place.min()))
         length = max(int(place.max()) + 2, int(span.max()) + 1) + ahead
+        factor = torch.stack(factors, -2).to(dtype if direct else torch.promote_types(dtype, delay.dtype))
         ring = (torch.arange(len(delay), dtype=torch.int32) % NEAR * (length + SLACK)).view(-1, 1)
 
         def elements(table: Tensor) -> Array:
             """Return steps in elements from the block's first ring on, [reader, ring]."""
             return flat(_blocked((table + ring) * LANES))
 
-        none = np.zeros(0, flat(factor).dtype)
+        none = np.zeros(0, flat(width.to(dtype)).dtype)
         rest = (len(points), ahead, length, int(direct), elements(span.transpose(0, 1)), none, none, none)
         self._tables = Pairs(elements(place), flat(_blocked(factor)), *rest)
         self._back = Pairs(elements(place.transpose(0, 1)), flat(_blocked(factor.transpose(0, 1))), *rest)
@@ -204,7 +209,7 @@ class Synaptic(Recurrence):
         """Return the tables by sender, and sums per connection."""
         assert weight is not None
         rows = self._lay_out(weight)
-        sums = np.zeros((2, groups, len(rows)), rows.dtype)
+        sums = np.zeros((2, groups, len(rows)), self._back.factor.dtype)
         return [self._back._replace(weight=rows, g_span=s, g_total=t) for s, t in zip(*sums, strict=True)], sums
 
     def gradients(self, weight: Tensor, sums: Array, g_weight: Tensor) -> tuple[Tensor, Tensor]:

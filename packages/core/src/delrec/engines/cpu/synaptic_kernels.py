@@ -37,7 +37,7 @@ def _make_reader(per: int, keep: bool) -> Any:
                 total = builder.fmul(tap, value) if total is None else e.multiply_add(tap, value, total)
         if keep:
             e.store(total, builder.gep(kept, [builder.mul(loop.counter, e.number(LANES))]))
-        share = e.splat(builder.load(builder.gep(weight, [loop.counter])))
+        share = e.splat(e.real(builder.load(builder.gep(weight, [loop.counter]))))
         loop.close([e.multiply_add(share, total, loop.values[0])])
         e.store(loop.values[0], out)
 
@@ -56,7 +56,7 @@ def add_column(e, builder, lines, count, out):
     loop = Loop(builder, e.index, count, [])
     value = builder.load(builder.gep(lines, [builder.mul(loop.counter, e.number(LANES))]))
     to = builder.gep(out, [loop.counter])
-    builder.store(builder.fadd(builder.load(to), value), to)
+    builder.store(builder.fadd(builder.load(to), e.real(value, to.type.pointee)), to)
     loop.close([])
 
 
@@ -81,16 +81,16 @@ def add_sides(e, builder, lines, span, count, sides, total):
     loop.close([])
 
 
-# scratch of a tile; g, ring_once and kept are for the backward pass
-Room = namedtuple("Room", "y g now arrived sent once twice ring ring_once kept")
+# scratch of a tile; g, ring_once and kept are for the backward pass; from `arrived` on, in the type of the factors
+Room = namedtuple("Room", "y g now lanes arrived sent once twice ring ring_once kept")
 
 
 def forward_room(shape: Any, tables: Any, backward: int = 0) -> Room:
     """Allocate the scratch of a tile; the rings begin after the places before step 1."""
     row, ring = LANES * shape.row, shape.size * (tables.length + SLACK) * LANES
     now, counts = np.array([SLACK + tables.ahead], np.int64), (row, row, row, row, ring, ring * backward, NEAR * LANES)
-    y, g, *more = zeros(tables.weight.dtype, row, row * backward, *counts)
-    return Room(y, g, now, *more)
+    y, g, lanes = zeros(tables.weight.dtype, row, row * backward, row)
+    return Room(y, g, now, lanes, *zeros(tables.factor.dtype, *counts))
 
 
 backward_room = partial(forward_room, backward=1)
@@ -226,7 +226,16 @@ def receive(t, shape, tables, room, bits, bits_at):
         send(past, shape, tables, room, bits, bits_at)
     open_step(shape, tables, room, False)
     read_rings(shape, tables, room)
-    to_rows(shape.row, room.arrived, room.y)
+    arrive(shape, room)
+
+
+@compiled
+def arrive(shape, room):
+    """Lay out by rows what was read."""
+    real = room.y.dtype.type
+    for c in range(shape.row * LANES):
+        put(room.lanes, c, real(get(room.arrived, c)))
+    to_rows(shape.row, room.lanes, room.y)
 
 
 @compiled
@@ -254,7 +263,7 @@ def receive_gradient(t, shape, tables, room, bits, bits_at, sums):
         read_rings_back(t, shape, tables, room, bits, bits_at, shape.taps, sums.weight)
     else:
         read_rings(shape, tables, room)
-    to_rows(shape.row, room.arrived, room.y)
+    arrive(shape, room)
 
 
 @compiled
@@ -267,5 +276,8 @@ def send_silence(shape, tables, room):
 @compiled
 def send_gradient(t, shape, tables, room, bits, bits_at, sums):
     """Write the gradient into both rings."""
-    to_lanes(shape.row, room.g, 0, room.sent)
+    to_lanes(shape.row, room.g, 0, room.lanes)
+    real = room.sent.dtype.type
+    for c in range(shape.row * LANES):
+        put(room.sent, c, real(get(room.lanes, c)))
     push(shape, tables, room, True)

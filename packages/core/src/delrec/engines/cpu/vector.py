@@ -82,6 +82,13 @@ class _Emit:
     def number(self, value: int) -> Any:
         return ir.Constant(self.index, value)
 
+    def real(self, value: Any, kind: Any = None) -> Any:
+        """Return a number as one of the type of `e`, or of another kind."""
+        kind = self.element if kind is None else kind
+        if value.type == kind:
+            return value
+        return self.builder.fpext(value, kind) if kind == ir.DoubleType() else self.builder.fptrunc(value, kind)
+
     def zero(self) -> Any:
         return ir.Constant(self.vector, [0.0] * self.width)
 
