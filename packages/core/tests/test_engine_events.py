@@ -157,8 +157,11 @@ def test_what_events_cannot_do_is_an_error_that_says_so():
         (lambda: [nn.Linear(30, 8), nn.BatchNorm1d(8, track_running_stats=False)], "keeps no running statistics"),
         (lambda: [FeedforwardDelays(30, 8, window=5, right_padding=2)], "right_padding = 2"),
         (lambda: [FeedforwardDelays(30, 8, window=5, left_padding=2)], "left_padding = 2"),
-        (lambda: [nn.Linear(30, 8), SpikingLayer(9)], "8 outputs meet 9 neurons"),
-        (lambda: [nn.Linear(30, 8), nn.Linear(9, 2)], "8 outputs meet 9 inputs"),
+        (lambda: [nn.Linear(30, 8), SpikingLayer(9)], r"layer 1 \(SpikingLayer\) takes 9 values, but .* gives 8"),
+        (lambda: [SpikingLayer(8), nn.Linear(9, 2)], r"layer 1 \(Linear\) takes 9 values, but the .* gives 8"),
+        (lambda: [nn.Linear(30, 8), nn.BatchNorm1d(9)], r"layer 1 \(BatchNorm1d\) takes 9 values, but .* gives 8"),
+        (lambda: [nn.Linear(30, 8), torch.ones(9)], r"layer 1 \(Tensor\) takes 9 values, but the .* gives 8"),
+        (lambda: [nn.Linear(30, 8), LIF()], r"layer 1 \(LIF\) belongs to no layer: call its attach\(N\)"),
         (list, "no layers"),
     ],
 )

@@ -237,6 +237,11 @@ class Looks(LIF):
         return super().step(current if bool((current > 0).any()) else -current, state, coefficients)
 
 
+class Trains(LIF):
+    def step(self, current, state, coefficients):
+        return super().step(current if self.training else 2 * current, state, coefficients)
+
+
 class Unnamed(LIF):
     def make_parameters(self, size):
         self.gain = nn.Parameter(torch.ones(size))
@@ -250,6 +255,7 @@ class Unnamed(LIF):
     [
         (Summed, "uses the operator cumsum, which this engine does not support"),
         (Looks, "branches on the value of a tensor: use torch.where"),
+        (Trains, "its step reads self.training, which a trace would freeze"),
         (Unnamed, r"reads a tensor \(2,\) from outside: return it from coefficients\(\)"),
     ],
 )

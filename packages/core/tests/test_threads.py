@@ -1,10 +1,13 @@
 """Denormal numbers are flushed where asked for, on every thread, and nowhere else."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from delrec import RecurrentDelays
 from delrec.engines.cpu import linear
 from delrec.engines.threads import flush_denormals, flushes_denormals, parallel, use_threads
+from torch import nn
 
 DENORMAL = torch.finfo(torch.float32).tiny  # below this
 
@@ -36,6 +39,18 @@ def test_flushed_inside_and_restored_after_also_an_error(threads):
         assert flushes_denormals(), "the inner one restores what the outer one set"
         raise KeyError
     assert not flushes_denormals() and flushed_on_threads() == {False} and products().min() > 0
+
+
+def test_first_calls_from_several_threads():
+    layers, current, call = (
+        [RecurrentDelays(6, max_delay=4) for _ in range(4)],
+        torch.rand(20, 3, 6),
+        nn.Module.__call__,
+    )
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda layer: layer(current), layers * 2))
+    assert {layer.engine_used for layer in layers} == {"cpu"}
+    assert nn.Module.__call__ is call, "torch's tracer replaces it meanwhile"
 
 
 def test_a_training_step_has_the_same_bits_on_one_and_three_threads():

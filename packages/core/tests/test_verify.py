@@ -76,17 +76,18 @@ def test_one_flipped_spike_fails(tmp_path):
         lambda a: {**a, "extra": np.zeros(3)},
         lambda a: {**a, "x": a["x"] * np.nan},
         lambda a: {**a, "W": a["W"][:3]},
+        lambda a: {**a, "W": np.array(1.0)},
         lambda a: {**a, "surrogate": np.array("spline")},
         lambda a: {**a, "grad_x": a["grad_x"][:, :1]},
     ],
-    ids=["renamed", "missing", "unknown", "nan", "shape", "surrogate", "shape of a gradient"],
+    ids=["renamed", "missing", "unknown", "nan", "shape", "number", "surrogate", "shape of a gradient"],
 )
 def test_an_unusable_file_is_not_a_disagreement(change, tmp_path, capsys):
     assert main([str(altered(ONE, tmp_path, change))]) == 2
     assert capsys.readouterr().out.startswith("ERROR delrec_")
 
 
-def test_nothing_to_check_unreadable_or_of_neither_kind(tmp_path, capsys):
+def test_nothing_to_check_unreadable_or_of_neither_kind(tmp_path, capsys, monkeypatch):
     assert main([str(tmp_path)]) == 2
     assert "nothing to check" in capsys.readouterr().out
     assert main([str(tmp_path / "delrec_absent.npz")]) == 2
@@ -97,7 +98,15 @@ def test_nothing_to_check_unreadable_or_of_neither_kind(tmp_path, capsys):
     assert main([str(CONV), str(broken)]) == 2, "one bad file among good ones decides"
     objects = tmp_path / "delrec_objects.npz"
     np.savez(objects, x=np.array([{}], dtype=object))
+    assert main([str(objects)]) == 2 and "allow_pickle" not in capsys.readouterr().out
+    with objects.open("wb") as file:
+        np.save(file, np.zeros(3))
     assert main([str(objects)]) == 2
+    broken.write_bytes(ONE.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x02\xff\xff\xff\xff\xff\xff"))
+    assert main([str(broken)]) == 2
+    monkeypatch.setenv("DELREC_ENGINE", "foo")
+    with pytest.raises(SystemExit, match="2"):
+        main([str(ONE)])
 
 
 def test_an_engine_without_gradients_is_held_against_the_reference_as_deployed(capsys):

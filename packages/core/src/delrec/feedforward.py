@@ -125,8 +125,8 @@ class FeedforwardDelays(Layer):
     def effective_position(self) -> Tensor:
         """Return the positions in use, clamped to [-(K//2), K//2] as in the published code.
 
-        For even K the interval ends one step after the window. Beyond the window the triangle would be empty, so such
-        positions are moved to the last step.
+        For even K the interval ends one step after the window, where the kernel is empty (as published); positions
+        beyond it are moved to the last step.
         """
         lowest, last = self._range()
         limit = self.window // 2

@@ -59,7 +59,8 @@ class Neuron(nn.Module):
     the graph if `detach_reset` is set.
 
     Create parameters in `make_parameters`. Compiled engines trace `step` once, so any value it reads from `self` is
-    frozen until you assign an attribute of the neuron. Assigning an attribute listed in `fixed` raises AttributeError.
+    frozen until you assign an attribute of the neuron; a step that reads `self.training` is not compiled. Assigning an
+    attribute listed in `fixed` raises AttributeError.
     """
 
     states: ClassVar[tuple[str, ...]]

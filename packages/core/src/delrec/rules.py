@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import linecache
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from delrec.checks import warn
 if TYPE_CHECKING:
     from delrec.neurons import Neuron
 
+_tracing = threading.Lock()  # torch's tracer replaces functions of whole modules
 CONDITIONS = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"))
 
 
@@ -175,7 +177,9 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
         graph: fx.GraphModule = make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given)
         return graph
 
-    with ThreadPoolExecutor(1) as apart:  # torch's modes, hooks and default device are per thread
+    if "training" in getattr(neuron.step, "__code__", trace.__code__).co_names:
+        raise RuleError("its step reads self.training, which a trace would freeze")
+    with _tracing, ThreadPoolExecutor(1) as apart:  # torch's modes, hooks and default device are per thread
         try:
             graph = apart.submit(traced).result()
         except Exception as error:  # anything that a graph cannot hold

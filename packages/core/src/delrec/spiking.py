@@ -76,7 +76,8 @@ class SpikingLayer(Layer):
 
         Returns:
             The spikes, (T, B, N) in the dtype of `current`; or (spikes, state, membrane) if `return_state` or
-            `return_membrane` is set. Passing the state from call to call gives the same outputs and gradients.
+            `return_membrane` is set. Passing the state from call to call gives the same outputs and gradients, but for
+            delays out of range: their gradient is stopped at the limit in each call by its own sign.
 
         Raises:
             ValueError: If a shape, dtype, length or the state does not match.

@@ -165,17 +165,20 @@ def check_file(path: Path, engine: str = "auto", dtype: str = "float64", device:
     """
     check = {"delrec": _check_layer, "dcls1d": _check_conv}.get(path.name.partition("_")[0])
     if check is None:
-        raise GoldenError("is of neither kind: the name begins with neither delrec_ nor dcls1d_")
+        known = "is of neither kind: the name begins with neither delrec_ nor dcls1d_"
+        raise GoldenError(known if path.exists() else "does not exist")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise GoldenError(f"cannot be read as a golden .npz file ({error})") from error
+    except Exception as error:  # whatever a damaged file makes zipfile and numpy raise
+        # only the kind of numpy's error: it advises to load the file unsafely
+        why = error if isinstance(error, OSError | zipfile.BadZipFile) else type(error).__name__
+        raise GoldenError(f"cannot be read as a golden .npz file ({why})") from error
     try:
         return check(arrays, engine, dtype, device)
     except EngineError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise GoldenError(f"holds settings that no layer can be built from ({error})") from error
 
 
@@ -209,6 +212,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.device == "cuda" and not torch.cuda.is_available():
         print("nothing to check: --device cuda, and torch sees no CUDA device here\n0 passed, 0 failed")
         return 2
+    try:
+        engine_for(options.engine, options.device)
+    except ValueError as error:
+        parser.error(str(error))
     files = [f for p in map(Path, options.paths) for f in (sorted(p.glob("*.npz")) if p.is_dir() else [p])]
     found = Counter(_report(file, options.engine, options.dtype, options.device) for file in files)
     failed = found["failed"] + found["unusable"]

@@ -53,9 +53,6 @@ class EventNetwork:
             self.layers = [EventLayer(batch=batch, dtype=dtype, **layer) for layer in _layers(parts, dtype)]
         if not self.layers:
             raise ValueError("no layers: give at least one")
-        for before, after in itertools.pairwise(self.layers):
-            if before.size != after.inputs:
-                raise ValueError(f"{before.size} outputs meet {after.inputs} inputs")
 
     def reset(self) -> None:
         """Go back to rest."""
@@ -99,22 +96,25 @@ class EventNetwork:
 def _layers(parts: Iterable[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]]:
     """Yield the arguments of each `EventLayer`: a connection with the neurons behind it, or either of them alone."""
     connection: dict[str, Any] = {}
+    outputs: int | None = None  # of the layers so far
     for place, part in enumerate(parts):
         name = f"layer {place} ({type(part).__name__})"
         if isinstance(part, nn.Linear | FeedforwardDelays):
             if connection:
                 yield connection | {"neuron": None}
             connection = _connection(name, part)
+            _fit(name, connection["weight"].shape[1], outputs)
+            outputs = connection["size"]
         elif isinstance(part, nn.BatchNorm1d | Tensor):
             if not connection:
                 raise ValueError(f"{name} scales a current: put it after an nn.Linear or FeedforwardDelays")
             _scale(connection, name, part)
         elif isinstance(part, SpikingLayer | Neuron):
-            neurons = _neurons(name, part, dtype)
-            if connection and len(connection["weight"]) != part.size:
-                raise ValueError(f"{len(connection['weight'])} outputs meet {part.size} neurons")
-            yield connection | neurons
-            connection = {}
+            if part.size is None:
+                raise ValueError(f"{name} belongs to no layer: call its attach(N) first")
+            _fit(name, part.size, outputs)
+            yield connection | _neurons(name, part, dtype)
+            connection, outputs = {}, part.size
         elif not isinstance(part, nn.Dropout | nn.Identity):
             raise ValueError(
                 f"{name} cannot run by events: take nn.Linear, FeedforwardDelays, nn.BatchNorm1d, SpikingLayer, "
@@ -122,6 +122,11 @@ def _layers(parts: Iterable[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]
             )
     if connection:
         yield connection | {"neuron": None}
+
+
+def _fit(name: str, takes: int, outputs: int | None) -> None:
+    if outputs not in (None, takes):
+        raise ValueError(f"{name} takes {takes} values, but the layer before it gives {outputs}")
 
 
 def _connection(name: str, layer: nn.Linear | FeedforwardDelays) -> dict[str, Any]:
@@ -157,6 +162,8 @@ def _scale(connection: dict[str, Any], name: str, by: nn.BatchNorm1d | Tensor) -
         shift = -by.running_mean.double() * scale
         shift = shift if by.bias is None else shift + by.bias.double()
     weight = connection["weight"]
+    if scale.dim():
+        _fit(name, scale.numel(), len(weight))
     connection["weight"] = weight * scale.expand(len(weight)).view(-1, *[1] * (weight.dim() - 1))
     connection["bias"] = connection["bias"] * scale + shift
 
