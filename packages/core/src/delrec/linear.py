@@ -66,7 +66,7 @@ class BatchNorm(nn.BatchNorm1d):
         """Normalise a sequence (T, B, N), or one step (B, N).
 
         lengths: (B,) steps of each sample, or None for all. In training, mean and variance are taken over each sample's
-        own steps, and what comes after them is 0. Raises ValueError for lengths beyond the sequence.
+        own steps, what comes after them is 0, and lengths beyond the sequence are a ValueError; else they do nothing.
         """
         check_input("inputs", inputs, "...", self.num_features)
         flat = inputs.flatten(0, -2)
