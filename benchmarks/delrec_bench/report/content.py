@@ -77,6 +77,11 @@ class Page:
         return sorted({revision(record) for row in self.rows for record in row.records})
 
     @property
+    def timed_at(self) -> list[str]:
+        """Revisions of the code whose latency was measured."""
+        return sorted({revision(row.latency) for row in self.rows if row.latency is not None})
+
+    @property
     def mixed(self) -> list[str]:
         """Rows whose records are of different data, or were computed in different ways."""
         ways = ({(r.data.get("digest"), *map(r.configuration.get, HOW)) for r in row.records} for row in self.rows)
