@@ -27,6 +27,12 @@ _COSTS = {
 }
 """What scores are drawn against -> the name of the picture, its label, and what its caption adds."""
 _LOOKS = {"learned": "o-", "fixed": "s--", "spread": "D-.", "none": "^:"}  # of a line, by what its delays are
+_SAID = {
+    "learned": "Solid: learned delays",
+    "fixed": "dashed: fixed",
+    "spread": "dash-dotted: fixed, with the spread of learned ones",
+    "none": "dotted: no delays",
+}
 _FEW = 3  # rows of a task with a learning curve of their own colour
 PAIR = ("delrec-axonal", "delrec-axonal-fixed-spread")  # differ by the learning alone
 _SHOWN = {"lif": "C7s", "delrec-axonal-fixed": "C1o", "delrec-axonal": "C0o", "dcls": "C2^", "silif": "C4D"}
@@ -113,8 +119,8 @@ def sweep(page: Page) -> Drawn | None:
         axes[-1].set_xlabel(words.setting(along))
         handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center")
-        dotted = ", dotted: no delays" * bool((frame.delays == "none").any())
-        caption = f"Mean test score; bars are 95 % intervals. Solid: learned delays, dashed: fixed{dotted}."
+        looks = [said for delays, said in _SAID.items() if (frame.delays == delays).any()]
+        caption = f"Mean test score; bars are 95 % intervals. {', '.join(looks)}."
         return Drawn("sweep", f"Score by {words.setting(along)}", caption, drawing.text_of(figure))
 
 
