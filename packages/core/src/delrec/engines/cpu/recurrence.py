@@ -16,8 +16,9 @@ from delrec.engines.cpu.vector import LANES
 from delrec.engines.ops import Inputs
 from delrec.neurons import Neuron
 
-# taps beyond which the sums are in float64: they grow with the square of the delay, and their differences are read
-LONGEST = 64
+# half-widths beyond which the sums are in float64: they grow with the square of the delay, and second differences of
+# them over the half-width are read
+LONGEST = 52
 _DENSE_SHARE = 0.35  # share of live entries of z above which the dense product is faster
 _latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictionary()  # of the layer of each neuron
 
@@ -73,7 +74,7 @@ def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:
         return latest  # type: ignore[return-value]
     kind = Synaptic if delay.dim() == 2 else Axonal
     precise = torch.promote_types(torch.promote_types(delay.dtype, current.dtype), torch.float32)
-    if kind is Synaptic and kernel_length(delay, width) > LONGEST:
+    if kind is Synaptic and kernel_length(delay, width) > LONGEST * float(width.min()):
         precise = torch.float64
     found: Recurrence = kind(delay.detach().to(precise), width.detach().to(precise), current.dtype, reach, history)
     found.delay, found.width, found.made_of = delay.detach().clone(), width.detach().clone(), made_of
