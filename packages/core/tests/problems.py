@@ -106,6 +106,15 @@ def result(engine, arguments, seed=5):
     return out, dict(zip(wanted, grads, strict=True))
 
 
+def with_threads(count, function):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(count)
+        return function()
+    finally:
+        torch.set_num_threads(threads)
+
+
 def difference(a, b):
     if a is None or b is None:
         return 0.0 if a is b or float((b if a is None else a).abs().max()) == 0 else float("inf")

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from delrec import RecurrentDelays
 from delrec.delays import DelayInit, kernel_length, project, round_delays, round_while_training, triangle_kernel
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,11 +39,6 @@ def test_gradient_passes_the_clamp_at_its_corner_and_stops_at_the_tip():
     assert slopes == [0, 0, 0, -1, 0, 1, 0]
 
 
-def test_spread_logit_zero_is_one_plus_sigma():
-    spread, none = (RecurrentDelays(2, sigma=3.0, learn_spread=learn).half_width() for learn in (True, False))
-    assert torch.equal(spread, torch.tensor([4.0, 4.0])) and float(none) == 4.0
-
-
 def test_a_delay_is_projected_and_only_a_gradient_that_leads_back_passes():
     delay = torch.tensor([-2.0, -2.0, 0.0, 3.0, 9.0, 9.0], requires_grad=True)
     used = project(delay, 5)
@@ -54,22 +48,11 @@ def test_a_delay_is_projected_and_only_a_gradient_that_leads_back_passes():
     assert project(torch.tensor([1e6])).item() == 1e6 and project(torch.tensor([float("nan")])).isnan()
 
 
-def test_a_negative_delay_finds_its_way_back():
-    delay = torch.nn.Parameter(torch.tensor([-3.0]))
-    optimiser = torch.optim.Adam([delay], lr=0.1)
-    for _ in range(80):
-        optimiser.zero_grad()
-        ((project(delay) - 2.0) ** 2).sum().backward()
-        optimiser.step()
-    assert delay.item() == pytest.approx(2, abs=0.2)
-
-
 def test_initial_delays():
     torch.manual_seed(0)
     half_normal = DelayInit("half-normal", std=12).fill_(torch.empty(20_000))
-    assert float(half_normal.min()) >= 0 and float(half_normal.mean()) == pytest.approx(
-        12 * (2 / np.pi) ** 0.5, rel=0.03
-    )
+    mean = pytest.approx(12 * (2 / np.pi) ** 0.5, rel=0.03)
+    assert float(half_normal.min()) >= 0 and float(half_normal.mean()) == mean
     uniform = DelayInit("uniform", low=10, high=30).fill_(torch.empty(20_000))
     assert 10 <= float(uniform.min()) and float(uniform.max()) <= 30
     assert torch.equal(DelayInit("constant", low=3).fill_(torch.empty(4)), torch.full((4,), 3.0))

@@ -3,11 +3,12 @@
 import os
 import pickle
 import stat
-import warnings
 from pathlib import Path
 
 import pytest
 from delrec.engines.cpu import cache
+
+pytestmark = pytest.mark.filterwarnings("error")
 
 
 def add_one(x):
@@ -43,10 +44,7 @@ def test_a_file_that_is_not_whole_is_made_again(kind, folder):
     (path,) = folder.iterdir()
     whole = path.read_bytes()
     path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "garbage": b"\x80garbage" * 99}[kind])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert call()
-        assert not call()
+    assert call() and not call()
 
 
 class Bomb:
@@ -105,9 +103,7 @@ def test_a_folder_that_others_may_write_is_not_trusted(folder):
         call()
     assert seen[0].filename == __file__
     assert not list(folder.iterdir())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # one warning
-        call()
+    call()  # without another warning
 
 
 def test_a_folder_that_cannot_be_made_is_named_once_and_nothing_is_kept(monkeypatch, tmp_path):
@@ -116,9 +112,7 @@ def test_a_folder_that_cannot_be_made_is_named_once_and_nothing_is_kept(monkeypa
     cache.cache_folder.cache_clear()
     with pytest.warns(RuntimeWarning, match="every process compiles its own"):
         assert call()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert call()
+    assert call()
 
 
 def test_no_home_is_no_error(monkeypatch):

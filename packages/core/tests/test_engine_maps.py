@@ -13,7 +13,7 @@ from delrec import FeedforwardDelays, SpikeLinear
 from delrec.engines.cpu import delays, linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import COMPILED_ON, delays_agree, delays_outcome, delays_problem, drawn
+from problems import COMPILED_ON, delays_agree, delays_outcome, delays_problem, drawn, with_threads
 from torch.nn import functional as F
 
 F32, F64 = torch.float32, torch.float64
@@ -85,15 +85,6 @@ def test_a_backward_operator_gives_the_shapes_of_its_fake(needed):
         (delays.delayed.operator_back, (x, factor, place, None, 4, 3, 0, [], [drawn(7, 2, 3)], [*needs, False, False])),
     ):
         torch.library.opcheck(back.default, arguments, test_utils="test_faketensor")
-
-
-def with_threads(count, function):
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(count)
-        return function()
-    finally:
-        torch.set_num_threads(threads)
 
 
 def assert_same_bits(ours, theirs):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import delrec
+import problems
 import pytest
 import torch
 from delrec import LIF, FeedforwardDelays, RecurrentDelays, SpikeLinear
@@ -83,16 +84,9 @@ def test_float32_spikes_differ_only_near_the_threshold(form, sigma, engine, devi
 @pytest.mark.parametrize("form", ["none", "axonal", "synaptic"])
 def test_results_do_not_depend_on_the_number_of_threads(form):
     arguments = problem("soft", form, 15, 70, 33, 1.0, dtype=torch.float32)
-    threads = torch.get_num_threads()
-    try:
-        seen = []
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            out, grads = result("cpu", arguments)
-            seen.append([out.spikes, *out.states, *grads.values()])
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True) if a is not None)
+    runs = [problems.with_threads(count, lambda: result("cpu", arguments)) for count in (1, 3)]
+    pairs = zip(*((out.spikes, *out.states, *grads.values()) for out, grads in runs), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs if a is not None)
 
 
 def test_inference_keeps_no_trace():
@@ -262,9 +256,8 @@ def test_double_backward_is_refused_by_name(kind, engine, device):
 def test_delays_are_never_rounded_to_the_dtype_of_the_input(form, dtypes, engine, device):
     """In bfloat16 a delay of 300.4 had three taps of weight 1, and 20.3 was 20.25."""
     of_input, of_delay = dtypes
-    arguments = {
-        k: v.detach() if isinstance(v, torch.Tensor) else v for k, v in recurrent(device, form, dtype=of_input).items()
-    }
+    given = recurrent(device, form, dtype=of_input)
+    arguments = {k: v.detach() if isinstance(v, torch.Tensor) else v for k, v in given.items()}
     arguments["delay"] = (arguments["delay"] + 0.3).to(of_delay).requires_grad_()
     arguments["width"] = torch.tensor(1.0, dtype=of_delay, device=device)
     ours = run(engine, **arguments)
@@ -303,9 +296,8 @@ def test_a_gradient_through_the_final_state_equals_the_references(engine, device
     for name in (engine, "reference"):
         arguments = recurrent(device)
         end = run(name, keep=6, **arguments).final
-        loss = (end.states[0] * torch.arange(6, device=device)).sum() + (
-            end.history * torch.arange(18.0, device=device).view(3, 6)
-        ).sum()
+        pull = torch.arange(18.0, device=device).view(3, 6)
+        loss = (end.states[0] * pull[0]).sum() + (end.history * pull).sum()
         found.append(torch.autograd.grad(loss, [arguments["current"], arguments["weight"], arguments["delay"]]))
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

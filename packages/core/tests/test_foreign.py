@@ -149,22 +149,20 @@ class LIFRecurrentCell(Cell):
 
 
 @pytest.mark.parametrize(
-    "neuron, error, words",
+    "neuron, error, said",
     [
-        (LIFRecurrentCell(), ValueError, ("LIFRecurrentCell", "recurrent connections", "LIFCell")),
-        (3, TypeError, ("neuron = 3", "callable")),
-        (Cell, TypeError, ("class", "callable")),
-        (lambda current, state: current, TypeError, ("Tensor", "(spike, state)")),
-        (lambda current, state: (current[:, :2], current), ValueError, ("(3, 2)", "(3, 6)")),
-        (lambda current, state: (current, [current, 3.0]), ValueError, ("float", "(B, N)")),
-        (lambda current, state: (current, torch.zeros(4, 5)), ValueError, ("(4, 5)", "(B, N)")),
+        (LIFRecurrentCell(), ValueError, "LIFRecurrentCell: .*recurrent connections.*LIFCell"),
+        (3, TypeError, "neuron = 3: .*callable"),
+        (Cell, TypeError, "class .*callable"),
+        (lambda current, state: current, TypeError, r"Tensor: .*\(spike, state\)"),
+        (lambda current, state: (current[:, :2], current), ValueError, r"\(3, 2\) .*\(3, 6\)"),
+        (lambda current, state: (current, [current, 3.0]), ValueError, r"float; .*\(B, N\)"),
+        (lambda current, state: (current, torch.zeros(4, 5)), ValueError, r"\(4, 5\); .*\(B, N\)"),
     ],
 )
-def test_what_is_no_neuron_is_told(neuron, error, words):
-    with pytest.raises(error) as caught:
+def test_what_is_no_neuron_is_told(neuron, error, said):
+    with pytest.raises(error, match=said):
         layer(neuron)(X)
-    for word in words:
-        assert word in str(caught.value)
 
 
 def test_a_cell_that_works_in_place_changes_no_given_state():

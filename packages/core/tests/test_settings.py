@@ -106,10 +106,8 @@ SEQUENCES, STEPS = [*LAYERS, NETWORK.run], [*(layer.step for layer in LAYERS[:3]
 
 @pytest.mark.parametrize(("call", "shape"), [*((c, (6, 2, 4)) for c in SEQUENCES), *((c, (2, 4)) for c in STEPS)])
 def test_an_input_of_another_type_or_shape_is_named(call, shape):
-    x, name = (
-        torch.zeros(shape),
-        "current" if "SpikingLayer" in str(call) or "RecurrentDelays" in str(call) else "inputs",
-    )
+    x = torch.zeros(shape)
+    name = "current" if "SpikingLayer" in str(call) or "RecurrentDelays" in str(call) else "inputs"
     for wrong in (x.numpy(), x.tolist(), None):
         with pytest.raises(TypeError, match=f"{name} of type {type(wrong).__name__}: give a tensor"):
             call(wrong)

@@ -75,18 +75,17 @@ def test_lengths_pass_gradients_of_own_steps_only():
 
 
 @pytest.mark.parametrize(
-    "lengths, words",
+    "lengths, said",
     [
-        ([1, 2], ("(2,)", "3 whole numbers")),
-        ([1.0, 2.0, 3.0], ("float32", "whole")),
-        ([1, 2, 25], ("25", "0 to 24")),
-        ([-1, 2, 3], ("-1", "0 to 24")),
+        ([1, 2], r"\(2,\) .*3 whole numbers"),
+        ([1.0, 2.0, 3.0], "float32: .*whole"),
+        ([1, 2, 25], "25: .*0 to 24"),
+        ([-1, 2, 3], "-1: .*0 to 24"),
     ],
 )
-def test_bad_lengths_are_named(lengths, words):
-    with pytest.raises(ValueError) as caught:
+def test_bad_lengths_are_named(lengths, said):
+    with pytest.raises(ValueError, match=said):
         layer()(current(), lengths=lengths)
-    assert all(word in str(caught.value) for word in words)
 
 
 def fitting(made, batch=3):
@@ -94,24 +93,23 @@ def fitting(made, batch=3):
 
 
 @pytest.mark.parametrize(
-    "change, error, words",
+    "change, error, said",
     [
-        (lambda s: True, TypeError, ("bool", "return_state")),
-        (lambda s: s.states[0], TypeError, ("Tensor", "return_state")),
-        (lambda s: tuple(s), TypeError, ("tuple", "return_state")),
-        (lambda s: s._replace(states=()), ValueError, ("0 states", "1")),
-        (lambda s: s.map(lambda t: t[..., :2, :]), ValueError, ("batch 3", "reset()")),
-        (lambda s: s.map(lambda t: t[..., :4]), ValueError, ("6 neurons",)),
-        (lambda s: s.to(torch.float32), ValueError, ("float32", "float64", "state.to")),
-        (lambda s: s._replace(history=s.history[:0]), ValueError, ("0 steps",)),
-        (lambda s: s.map(lambda t: t.to("meta")), ValueError, ("meta", "cpu")),
+        (lambda s: True, TypeError, "bool: .*return_state"),
+        (lambda s: s.states[0], TypeError, "Tensor: .*return_state"),
+        (lambda s: tuple(s), TypeError, "tuple: .*return_state"),
+        (lambda s: s._replace(states=()), ValueError, "0 states; .*1"),
+        (lambda s: s.map(lambda t: t[..., :2, :]), ValueError, r"batch 3 .*reset\(\)"),
+        (lambda s: s.map(lambda t: t[..., :4]), ValueError, "6 neurons"),
+        (lambda s: s.to(torch.float32), ValueError, "float32 .*float64 .*state.to"),
+        (lambda s: s._replace(history=s.history[:0]), ValueError, "0 steps"),
+        (lambda s: s.map(lambda t: t.to("meta")), ValueError, "meta, .*cpu"),
     ],
 )
-def test_a_state_that_does_not_fit_is_named(change, error, words):
+def test_a_state_that_does_not_fit_is_named(change, error, said):
     made = layer()
-    with pytest.raises(error) as caught:
+    with pytest.raises(error, match=said):
         made(current(), change(fitting(made)))
-    assert all(word in str(caught.value) for word in words)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -139,9 +137,6 @@ def test_max_delay_caps_and_its_state_is_always_enough(engine):
     assert made.delays().max() == 8
     eight = layer("axonal", "reference", delay_init=DelayInit("constant", low=8))
     assert torch.equal(made(x[40:], state), eight(x[40:], state._replace(cut=False)))
-
-
-# --- feedforward delays
 
 
 def delayed(**options):
@@ -189,9 +184,6 @@ def test_a_feedforward_state_that_does_not_fit_is_named():
         made(x, True)
     with pytest.raises(ValueError, match="right_padding = 2"):
         delayed(right_padding=2)(x, return_state=True)
-
-
-# --- Stateful
 
 
 class Own(nn.Module):

@@ -42,11 +42,8 @@ def test_flushed_inside_and_restored_after_also_an_error(threads):
 
 
 def test_first_calls_from_several_threads():
-    layers, current, call = (
-        [RecurrentDelays(6, max_delay=4) for _ in range(4)],
-        torch.rand(20, 3, 6),
-        nn.Module.__call__,
-    )
+    layers, current = [RecurrentDelays(6, max_delay=4) for _ in range(4)], torch.rand(20, 3, 6)
+    call = nn.Module.__call__
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda layer: layer(current), layers * 2))
     assert {layer.engine_used for layer in layers} == {"cpu"}

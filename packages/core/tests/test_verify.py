@@ -50,22 +50,15 @@ def test_golden_files_agree(engine, dtype, files, capsys):
 
 @pytest.mark.parametrize(
     "path, key",
-    [(ONE, k) for k in ("v_seq", "grad_x", "grad_W", "grad_d", "grad_p_spread", "mask", "loss", "d", "W", "x", "cot_s")]
+    [(ONE, k) for k in "spikes v_seq grad_x grad_W grad_d grad_p_spread mask loss d W x cot_s".split()]
     + [(CONV, k) for k in ("y", "kernel", "grad_x", "grad_weight", "grad_P", "grad_bias", "weight", "P")],
 )
-def test_an_array_changed_by_a_millionth_fails(path, key, tmp_path, capsys):
+def test_one_number_changed_by_a_millionth_fails(path, key, tmp_path, capsys):
     def change(arrays):
-        arrays[key] = arrays[key] + 1e-6
+        arrays[key].flat[0] += 1e-6
 
     assert main([str(altered(path, tmp_path, change))]) == 1
     assert "0 passed, 1 failed" in capsys.readouterr().out
-
-
-def test_one_flipped_spike_fails(tmp_path):
-    def change(arrays):
-        arrays["spikes"][3, 1, 2] = 1 - arrays["spikes"][3, 1, 2]
-
-    assert main([str(altered(ONE, tmp_path, change))]) == 1
 
 
 @pytest.mark.parametrize(

@@ -71,13 +71,11 @@ def check_input(field: str, given: Tensor, axes: str, size: int) -> None:
         raise ValueError(f"{field} of dtype {given.dtype}: give real numbers")
 
 
-def ends_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
+def ends_of(lengths: Lengths, current: Tensor) -> Tensor:
     """Return the number of steps of each sample as int64 (B,) on the device of `current` (T, B, N).
 
     Raises ValueError for anything but B whole numbers from 0 to T; their range is not checked on an accelerator.
     """
-    if lengths is None:
-        return None
     steps, batch = current.shape[:2]
     ends = torch.as_tensor(lengths)
     if ends.shape != (batch,) or (batch and (ends.is_floating_point() or ends.dtype == torch.bool)):

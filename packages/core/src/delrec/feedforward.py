@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from delrec.checks import FiniteWatch, Lengths, before, check_input, check_place, choose, ends_of, flag, number, whole
 from delrec.delays import EPSILON, project
 from delrec.engines import engine_for, map_engine
-from delrec.layer import Layer, autocasts, exact_dtype, plain_arithmetic, trainable
+from delrec.layer import Layer, autocasts, exact_dtype, plain_arithmetic, rounded, trainable
 
 Kernel = Literal["v1", "gauss", "max"]
 DelayForm = Literal["synaptic", "axonal", "dendritic"]
@@ -169,7 +169,7 @@ class FeedforwardDelays(Layer):
         result = torch.get_autocast_dtype(device) if autocast else dtype
         with plain_arithmetic(device):
             x = (inputs.transpose(0, 1) if self.batch_first else inputs).to(exact_dtype(dtype))
-            own = ends_of(lengths, x)
+            own = None if lengths is None else ends_of(lengths, x)
             if own is not None:
                 x = torch.where(before(own, x.shape[0]), x, 0)
             past = x.new_zeros(self.left_padding, *x.shape[1:]) if state is None else self._checked_state(state, x)
@@ -241,16 +241,9 @@ class FeedforwardDelays(Layer):
 
     @contextmanager
     def _deploy(self) -> Iterator[None]:
-        position, spread, kernel = self.position.detach().clone(), self.spread.clone(), self.kernel
+        kernel, self.kernel = self.kernel, "v1"  # a gauss of spread 0 still has width 0.27
         try:
-            if self.rounding != "none":
-                self.round_()
-            self.spread.zero_()
-            self.kernel = "v1"  # a gauss of spread 0 still has width 0.27
-            yield
+            with rounded(self, self.position, self.spread):
+                yield
         finally:
             self.kernel = kernel
-            self.spread.copy_(spread)
-            if self.rounding != "in-place":
-                with torch.no_grad():
-                    self.position.copy_(position)

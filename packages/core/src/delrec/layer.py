@@ -79,6 +79,22 @@ def deployed(module: nn.Module) -> Iterator[nn.Module]:
                 part.training = training
 
 
+@contextmanager
+def rounded(layer: Any, delay: Tensor | None, spread: Tensor) -> Iterator[None]:
+    """Run a block with the delay of a layer rounded and its spread 0, as its `rounding` says, and restore both."""
+    held = [(t, t.detach().clone()) for t in (delay, spread) if t is not None]
+    try:
+        if layer.rounding != "none":
+            layer.round_()
+        spread.zero_()
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in held:
+                if tensor is spread or layer.rounding != "in-place":
+                    tensor.copy_(value)
+
+
 def exact_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype to compute in: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
@@ -110,5 +126,4 @@ def scalar(value: Tensor) -> float | None:
         return float(value)
     if _numbers.get(value, (None,))[0] != value._version:
         _numbers[value] = (value._version, float(value))
-    found: float = _numbers[value][1]
-    return found
+    return float(_numbers[value][1])

@@ -73,8 +73,6 @@ class BatchNorm(nn.BatchNorm1d):
         if lengths is None or not self.training:
             return super().forward(flat).view_as(inputs)
         sequence = inputs.transpose(0, 1) if self.batch_first else inputs
-        ends = ends_of(lengths, sequence)
-        assert ends is not None
-        inside = before(ends, len(sequence))
+        inside = before(ends_of(lengths, sequence), len(sequence))
         own = (inside.transpose(0, 1) if self.batch_first else inside).flatten()
         return torch.zeros_like(flat).index_put((own,), super().forward(flat[own])).view_as(inputs)

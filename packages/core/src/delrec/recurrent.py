@@ -1,8 +1,8 @@
 """Layers with learned or fixed recurrent delays (DelRec)."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -12,7 +12,7 @@ from delrec import delays as _delays
 from delrec.checks import choose, flag, number, readable, whole
 from delrec.delays import DelayInit
 from delrec.engines import State
-from delrec.layer import exact_dtype, scalar
+from delrec.layer import exact_dtype, rounded, scalar
 from delrec.neurons import Neuron
 from delrec.spiking import SpikingLayer
 
@@ -174,20 +174,8 @@ class RecurrentDelays(SpikingLayer):
         if self.delay is not None:
             self.delay.copy_(_delays.round_delays(_delays.project(self.delay, self.max_delay)))
 
-    @contextmanager
-    def _deploy(self) -> Iterator[None]:
-        sigma = self.sigma.clone()
-        delay = None if self.delay is None else self.delay.detach().clone()
-        try:
-            if self.rounding != "none":
-                self.round_()
-            self.sigma.zero_()
-            yield
-        finally:
-            self.sigma.copy_(sigma)
-            if delay is not None and self.rounding != "in-place":
-                with torch.no_grad():
-                    self.delay.copy_(delay)
+    def _deploy(self) -> AbstractContextManager[None]:
+        return rounded(self, self.delay, self.sigma)
 
     def _connections(self, current: Tensor) -> dict[str, Any]:
         if self.weight.device != current.device:

@@ -69,23 +69,21 @@ class Rules:
     reads_old: bool
     coefficients_read_old: bool
     numbers: tuple[float, ...]
-    kernels: dict[str, Any] = field(default_factory=dict)
+    kernels: dict[str, ModuleType] = field(default_factory=dict)
 
     def text(self, spelling: Spelling) -> str:
         """Return the three functions in the language of one engine. Raises RuleError for an unknown operator."""
-        given, found, kept = self.inputs, self.outputs, self.kept
+        nodes = {**self.inputs, **self.outputs, "kept": self.kept}
         functions = {
-            "step": (
-                (*given["current"], *given["old"], *given["coefficients"]),
-                (*found["spike"], *found["new"], *kept),
-            ),
-            "restore": ((*kept, *given["coefficients"]), found["new"]),
-            "adjoint": (
-                (*kept, *given["old"], *given["coefficients"], *given["g_spike"], *given["g_new"]),
-                (*found["g_current"], *found["g_old"], *found["g_coefficients"]),
-            ),
+            "step": ("current old coefficients", "spike new kept"),
+            "restore": ("kept coefficients", "new"),
+            "adjoint": ("kept old coefficients g_spike g_new", "g_current g_old g_coefficients"),
         }
-        return "\n\n".join(spelling.function(name, *of, self.numbers) for name, of in functions.items())
+        texts = []
+        for name, sides in functions.items():
+            given, returned = ([node for part in side.split() for node in nodes[part]] for side in sides)
+            texts.append(spelling.function(name, given, returned, self.numbers))
+        return "\n\n".join(texts)
 
 
 COMMON = {

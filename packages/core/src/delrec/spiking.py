@@ -98,10 +98,8 @@ class SpikingLayer(Layer):
                 check_state(state, self.neuron, sequence)
                 state = state.map(trainable) if torch.is_grad_enabled() else state
             parts = self._connections(sequence)
-            segment = self.segment
-            if segment is not None:
-                at_once = return_membrane or lengths is not None or not torch.is_grad_enabled()
-                segment = None if at_once or sequence.shape[0] <= segment else segment
+            at_once = return_membrane or lengths is not None or not torch.is_grad_enabled()
+            segment = None if at_once or self.segment is None or len(sequence) <= self.segment else self.segment
             keep = self._history(parts, sequence, state) if return_state or segment else 1  # segments pass it on
             ends = None if lengths is None else ends_of(lengths, sequence)
             request = Request(
@@ -114,11 +112,10 @@ class SpikingLayer(Layer):
             membrane = None
             if return_membrane:
                 membrane = self.neuron.membrane(out.states, self.neuron.coefficients_like(sequence))
+                membrane = (membrane.transpose(0, 1) if self.batch_first else membrane).to(current.dtype)
         spikes = (out.spikes.transpose(0, 1) if self.batch_first else out.spikes).to(current.dtype)
         if not (return_state or return_membrane):
             return spikes
-        if membrane is not None:
-            membrane = (membrane.transpose(0, 1) if self.batch_first else membrane).to(current.dtype)
         return SpikingOutput(spikes, out.final if return_state else None, membrane)
 
     def step(self, current: Tensor, state: State | None = None) -> tuple[Tensor, State]:

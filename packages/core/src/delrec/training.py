@@ -27,10 +27,9 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
     """
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
     neurons = {part for neuron in module.modules() if isinstance(neuron, Neuron) for part in neuron.modules()}
-    parts = dict(module.named_modules())
     for path, parameter in module.named_parameters():
         owner, _, name = path.rpartition(".")
-        part = parts[owner]
+        part = module.get_submodule(owner)
         kind = "norm" if isinstance(part, _NORMS) else "weights"
         if name in DELAYS or name in getattr(type(part), "delay_parameters", ()):
             kind = "delays"

@@ -119,9 +119,8 @@ def _compare_spikes(spikes: Tensor, arrays: Arrays, dtype: str) -> Comparison:
     differ = spikes.detach().double().cpu().numpy() != arrays["spikes"]
     if dtype != "float64":
         # H is the membrane before the reset; so close to the threshold, rounding may decide
-        golden, threshold = arrays["spikes"], float(arrays["v_threshold"])
-        soft = bool(arrays["soft_reset"])
-        before = arrays["v_seq"] + golden * threshold if soft else np.where(golden > 0, np.inf, arrays["v_seq"])
+        golden, membrane, threshold = arrays["spikes"], arrays["v_seq"], float(arrays["v_threshold"])
+        before = membrane + golden * threshold if arrays["soft_reset"] else np.where(golden > 0, np.inf, membrane)
         differ = differ & (np.abs(before - threshold) >= 1e-5)
     return Comparison("spikes", float(differ.sum()), 0.0)
 

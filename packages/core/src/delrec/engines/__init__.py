@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from delrec.checks import before, readable, warn
+from delrec.delays import kernel_length
 from delrec.neurons import Neuron
 
 
@@ -113,8 +114,8 @@ class Engine:
     broken: str | None = None
 
     def supports(self, request: Request) -> str | None:
-        """Return why this engine cannot run the request, in words that complete "it ...", or None."""
-        raise NotImplementedError
+        """Return why this engine cannot run the request, in words that complete "it ...", or None, the default."""
+        return None
 
     def scan(self, request: Request) -> Output:
         """Run a supported request without `lengths` and without an empty axis."""
@@ -259,6 +260,16 @@ def check_state(state: State, neuron: Neuron, current: Tensor) -> None:
 
 def _shown(tensor: Tensor) -> str:
     return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
+
+
+def longest_tap(request: Request) -> int | None:
+    """Return the longest tap if it is known or the delays can be read, else None; 1 without recurrence."""
+    delay, width = request.delay, request.width
+    if delay is None or width is None:
+        return 1
+    if request.limit is None and readable(delay):
+        return kernel_length(delay, width) - 1
+    return request.limit
 
 
 def transforming() -> bool:

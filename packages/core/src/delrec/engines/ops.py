@@ -3,6 +3,7 @@
 A neuron is passed as its handle (`delrec.neurons.neuron_of`), because a graph can hold a string but not a module.
 """
 
+import importlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,13 +13,12 @@ from torch import Tensor
 
 from delrec.checks import readable
 from delrec.delays import kernel_length, window_taps
-from delrec.engines import Engine, Output, Request, State, check_history
+from delrec.engines import ENGINES, Engine, Output, Request, State, check_history, longest_tap
 from delrec.neurons import ATTACHED, Neuron, neuron_of
 
 # the scan reads values on the host, so mode="reduce-overhead" must leave it out of its CUDA graphs; torch 2.5 lacks it
 _UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
 _TAGS: dict[str, Any] = {} if _UNSAFE is None else {"tags": (_UNSAFE,)}
-_engines: dict[str, Any] = {}
 Function = Callable[..., Any]
 
 
@@ -214,9 +214,6 @@ class Compiled(Engine):
     operator: Operator
     delayed: Operator
 
-    def __init__(self) -> None:
-        _engines[self.name] = self
-
     def takes(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
         """Return why the neuron cannot be compiled for a type of device and a dtype, or None."""
         raise NotImplementedError
@@ -263,7 +260,7 @@ class Compiled(Engine):
         call, keep = self.operator.way(inputs)
         spikes, final, trace, _, _ = call(*inputs, neuron.handle, request.limit, cut, keep, request.trace)
         held = len(history) + len(spikes)
-        kept = min(request.keep or _reach(request) or held, held)
+        kept = min(request.keep or longest_tap(request) or held, held)
         # a copy: a view would keep the whole sequence alive, and change with the output
         ending = spikes if len(spikes) >= kept else torch.cat([history, spikes])
         last = ending.narrow(0, len(ending) - kept, kept).clone()
@@ -272,19 +269,9 @@ class Compiled(Engine):
 
 
 def _takes(engine: str, handle: str, device: str, dtype: torch.dtype) -> str | None:
-    reason: str | None = _engines[engine].takes(neuron_of(handle), device, dtype)
-    return reason
+    compiled: Compiled = importlib.import_module(ENGINES[engine]).ENGINE
+    return compiled.takes(neuron_of(handle), device, dtype)
 
 
 # a constant of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here
 _takes._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
-def _reach(request: Request) -> int | None:
-    """Return the longest tap if it is known or the delays can be read."""
-    delay, width = request.delay, request.width
-    if delay is None or width is None:
-        return 1
-    if request.limit is None and readable(delay):
-        return kernel_length(delay, width) - 1
-    return request.limit

@@ -7,19 +7,14 @@ synaptic ones.
 import torch
 from torch import Tensor
 
-from delrec.checks import readable
-from delrec.delays import kernel_length, triangle_kernel
-from delrec.engines import Engine, Output, Request, State, check_history, rest_state
+from delrec.delays import triangle_kernel
+from delrec.engines import Engine, Output, Request, State, check_history, longest_tap, rest_state
 
 
 class Reference(Engine):
     """Runs every request; everything is differentiable, including the initial state."""
 
     name = "reference"
-
-    def supports(self, request: Request) -> None:
-        """Return None: it runs everything."""
-        return None
 
     def scan(self, request: Request) -> Output:
         """Run the neurons step by step."""
@@ -57,12 +52,7 @@ def _taps(request: Request, reach: int) -> Tensor | None:
     if request.weight is None or request.taps is not None:
         return request.taps
     assert request.delay is not None and request.width is not None
-    if request.limit is not None:
-        length = min(reach, request.limit) + 1
-    elif not readable(request.delay):  # a graph cannot read the delays; superfluous taps only cost time
-        length = reach + 1
-    else:
-        length = min(kernel_length(request.delay, request.width), reach + 1)
+    length = min(reach, longest_tap(request) or reach) + 1  # a graph reads no delays: superfluous taps only cost time
     taps = triangle_kernel(request.delay, request.width, length).to(request.current.dtype)
     return request.weight.unsqueeze(-1) * taps if request.delay.dim() == 2 else taps
 

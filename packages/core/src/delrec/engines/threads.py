@@ -26,13 +26,13 @@ def use_threads(count: int | None) -> None:
     _chosen = None if count is None else whole("count", count)
 
 
-def parallel(task: Callable[..., None], count: int, *args: Any) -> None:
-    """Call task(j, *args) for j = 0 .. count - 1 on threads, which flush denormals if the calling one does."""
+def parallel(task: Callable[[int], Any], count: int) -> None:
+    """Call task(j) for j = 0 .. count - 1 on threads, which flush denormals if the calling one does."""
     global _pool
     threads = _chosen or torch.get_num_threads()
     if min(threads, count) <= 1:
         for j in range(count):
-            task(j, *args)
+            task(j)
         return
     if _pool is None or _pool[:2] != (os.getpid(), threads):
         _pool = (os.getpid(), threads, ThreadPoolExecutor(threads, "delrec-cpu"))
@@ -40,10 +40,9 @@ def parallel(task: Callable[..., None], count: int, *args: Any) -> None:
 
     def run(j: int) -> None:
         torch.set_flush_denormal(flush)  # of the thread that this runs on
-        task(j, *args)
+        task(j)
 
-    for _ in _pool[2].map(run, range(count)):
-        pass
+    list(_pool[2].map(run, range(count)))  # raises what a task raised
 
 
 @contextmanager

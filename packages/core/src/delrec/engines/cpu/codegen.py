@@ -44,8 +44,7 @@ def kernels_for(neuron: Neuron, dtype: torch.dtype, kind: str) -> ModuleType:
         name = str(dtype).removeprefix("torch.")
         text = _module_text(rules, name, kind)
         rules.kernels[kind] = load(f"{type(neuron).__name__.lower()}_{kind}_{name}", text)
-    found: ModuleType = rules.kernels[kind]
-    return found
+    return rules.kernels[kind]
 
 
 def _module_text(rules: Rules, dtype: str, kind: str) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.nn.functional import pad
 
 from delrec.engines.cpu.cache import allocating, compiled
 from delrec.engines.cpu.vector import COLUMNS, LANES, gather_rows, gather_rows_wide, transpose_block
@@ -24,14 +25,11 @@ def flat(tensor: Tensor) -> Array:
     return np.ascontiguousarray(tensor.detach().numpy()).reshape(-1)
 
 
-def padded_rows(matrix: Tensor, rows: int | None = None) -> Array:
-    """Return a matrix as one row of `rows` padded rows, filled up with zeros."""
-    count, columns = matrix.shape
-    if columns == padded(columns) and rows in (None, count):
-        return flat(matrix)
-    out = matrix.new_zeros(count if rows is None else rows, padded(columns))
-    out[:count, :columns] = matrix.detach()
-    return flat(out)
+def padded_rows(matrix: Tensor) -> Array:
+    """Return a matrix as one row of padded rows, whose number is padded too, filled up with zeros."""
+    rows, columns = matrix.shape
+    more = padded(columns) - columns, padded(rows) - rows
+    return flat(pad(matrix.detach(), (0, more[0], 0, more[1])) if any(more) else matrix)
 
 
 def add_up(parts: Any) -> Any:

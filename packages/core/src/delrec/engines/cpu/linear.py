@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from delrec.engines.cpu.cache import compiled, entry
-from delrec.engines.cpu.common import GROUPS, Array, add_rows, add_up, aligned, flat, padded, padded_rows
+from delrec.engines.cpu.common import GROUPS, add_rows, add_up, aligned, flat, padded, padded_rows
 from delrec.engines.cpu.vector import LANES, ROWS, get, multiply_rows, next_bit, nonzero_bits, put
 from delrec.engines.ops import Operator
 from delrec.engines.threads import parallel
@@ -180,7 +180,8 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None, add_to: Tens
     if bias is not None:
         start[:size] = bias.detach()
     panels = x.new_empty(depth * padded)
-    w, strides = _with_strides(weight)
+    turned = weight.t().is_contiguous()  # read as it lies
+    w, strides = flat(weight.t() if turned else weight), (size, 1) if turned else (1, depth)
     pack(w, *strides, depth, size, panels.numpy())
     begins, a, b, y = start.numpy(), flat(x), panels.numpy(), flat(out)
     cut = chunks(rows, max(_HEIGHT, _TASK // max(1, depth * size)))
@@ -204,15 +205,6 @@ def sum_rows(g: Tensor) -> Tensor:
     a, to = flat(g), parts.numpy()
     parallel(lambda j: column_sums(*groups[j], g.shape[1], a, to[j]), len(groups))
     return add_up(parts).to(g.dtype)
-
-
-def _with_strides(matrix: Tensor) -> tuple[Array, tuple[int, int]]:
-    """Return the values of a matrix, flat, and the strides of its columns and rows."""
-    matrix = matrix.detach()
-    if not matrix.is_contiguous() and not matrix.t().is_contiguous():
-        matrix = matrix.contiguous()
-    values = matrix if matrix.is_contiguous() else matrix.t()
-    return flat(values), (matrix.stride(1), matrix.stride(0))
 
 
 @entry

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length, triangle_kernel, triangle_sides, triangle_support
-from delrec.engines.cpu.common import SLACK, Array, add_up, flat, padded, padded_rows
+from delrec.engines.cpu.common import SLACK, Array, add_up, flat, padded_rows
 from delrec.engines.cpu.synaptic_kernels import NEAR
 from delrec.engines.cpu.vector import LANES
 from delrec.engines.ops import Inputs
@@ -68,10 +68,9 @@ def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:
     reach = current.shape[0] - 1 + history
     made_of = current.dtype, delay.dtype, delay.shape, reach, history
     latest = _latest.get(neuron)
-    same = latest is not None and latest.made_of == made_of
     # compared by value: not every change in place leaves a trace
-    if same and torch.equal(latest.delay, delay) and torch.equal(latest.width, width):  # type: ignore[union-attr]
-        return latest  # type: ignore[return-value]
+    if latest and latest.made_of == made_of and torch.equal(latest.delay, delay) and torch.equal(latest.width, width):
+        return latest
     kind = Synaptic if delay.dim() == 2 else Axonal
     precise = torch.promote_types(torch.promote_types(delay.dtype, current.dtype), torch.float32)
     if kind is Synaptic and kernel_length(delay, width) > LONGEST * float(width.min()):
@@ -114,7 +113,7 @@ class Recurrence:
         return [self._tables] * groups, np.zeros(0)
 
     def _lay_out(self, matrix: Tensor) -> Array:
-        return padded_rows(matrix, padded(len(matrix)))
+        return padded_rows(matrix)
 
 
 class Axonal(Recurrence):

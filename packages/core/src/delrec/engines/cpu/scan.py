@@ -106,7 +106,6 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     shape = shape._replace(taps=int(heard and need_taps))
     # a synaptic half-width's gradient is computed from the weight's
     sum_weight = heard and (need_weight or (need_taps and recurrence.kind == "synaptic"))
-    none = arguments.start[:0]
     g_x = coef.new_empty(current.shape)
     g_wt = coef.new_zeros(groups, shape.row * shape.row if sum_weight else 0)
     g_coef = np.zeros((groups, len(coef) * size if need_coef else 0))
@@ -115,7 +114,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     g_past = g_history[len(history) - shape.past :]
     tables, sums = recurrence.backward(weight, groups)
     words, rooms = bits.numpy().view(np.uint16), _ROOMS[recurrence.kind]
-    incoming = Incoming(*(none if g is None else flat(g) for g in grads))
+    incoming = Incoming(*(arguments.start[:0] if g is None else flat(g) for g in grads))
     carried = module.STATES * LANES * size
     planes, to = flat(kept), Sums(flat(g_x), g_wt.numpy(), g_coef, flat(g_start), flat(g_past))
 

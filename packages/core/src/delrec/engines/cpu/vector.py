@@ -190,12 +190,8 @@ def _make_gather(vectors: int) -> Any:
         which = builder.zext(builder.load(builder.gep(index, [loop.counter])), e.index)
         factor = e.splat(builder.load(builder.gep(value, [loop.counter])))
         row = builder.gep(b, [builder.mul(which, b_k)])
-        loop.close(
-            [
-                e.multiply_add(factor, e.load(builder.gep(row, [e.number(v * e.width)])), loop.values[v])
-                for v in range(vectors)
-            ]
-        )
+        lines = [e.load(builder.gep(row, [e.number(v * e.width)])) for v in range(vectors)]
+        loop.close([e.multiply_add(factor, line, value) for line, value in zip(lines, loop.values, strict=True)])
         for p, found in zip(out, loop.values, strict=True):
             e.store(found, p)
 

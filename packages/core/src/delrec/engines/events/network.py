@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from delrec.engines.cpu.codegen import BLOCK, kernels_for
 from delrec.engines.cpu.common import Array, flat, padded
 from delrec.engines.threads import parallel
 from delrec.feedforward import FeedforwardDelays
-from delrec.layer import Layer
+from delrec.layer import deployed
 from delrec.neurons import LIF, Neuron
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
@@ -46,10 +45,7 @@ class EventNetwork:
         parts = list(layers.event_layers()) if hasattr(layers, "event_layers") else layers
         if not isinstance(parts, nn.Sequential | list | tuple):
             raise ValueError(f"layers of type {type(layers).__name__}: give a list of layers in their order")
-        with ExitStack() as stack, torch.no_grad():
-            for part in parts:
-                if isinstance(part, Layer):
-                    stack.enter_context(part.deployed())
+        with deployed(nn.ModuleList(part for part in parts if isinstance(part, nn.Module))), torch.no_grad():
             self.layers = [EventLayer(batch=batch, dtype=dtype, **layer) for layer in _layers(parts, dtype)]
         if not self.layers:
             raise ValueError("no layers: give at least one")

@@ -47,8 +47,7 @@ class Triton(Compiled):
 
     def takes(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
         """Return why a neuron cannot be compiled for a type of device and a dtype, or None."""
-        reason = _refuses(device, dtype)
-        if reason:
+        if reason := _refuses(device, dtype):
             return reason
         try:
             steps_of(neuron, dtype)

@@ -96,14 +96,11 @@ def plan_of(neuron: Neuron, inputs: Inputs, limit: int | None) -> Plan:
     if kind == 2:
         number = _kept(slots, current.dtype).itemsize
         tiles = connection_tiles(size, batch, processors_of(current.device), number)
-    masked = 0
-    if mask is not None:
-        masked = mask.dim() - 1
-        mask = mask.expand(current.shape[3 - mask.dim() :]).contiguous()
+    masked = 0 if mask is None else mask.dim() - 1
     precise = torch.float64 if torch.float64 in (delay.dtype, weight.dtype) else torch.float32
     return Plan(
-        own, tiles, kind, weight.contiguous(), delay.contiguous(), width.contiguous(), mask, masked, reach,
-        past, (past + 31) // 32, slots, precise,
+        own, tiles, kind, weight.contiguous(), delay.contiguous(), width.contiguous(),
+        None if mask is None else mask.contiguous(), masked, reach, past, (past + 31) // 32, slots, precise,
     )  # fmt: skip
 
 
@@ -197,11 +194,10 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
             )  # fmt: skip
     elif plan.kind == 2 and (need_weight or need_taps):
         g_weight, g_delay, g_width = _connection_gradients(plan, tables, bits, sent, batch, past)
-    found = (
+    return (
         g_x, g_weight, _like(g_delay, inputs.delay), _like(g_width, inputs.width), None,
         _like(g_coef.sum(0), coef) if need_coef else None, carry, g_history,
     )  # fmt: skip
-    return tuple(g if needed else None for g, needed in zip(found, (True, *needs[1:]), strict=True))
 
 
 def _like(gradient: Tensor | None, of: Tensor | None) -> Tensor | None:

@@ -67,8 +67,6 @@ TRITON = Spelling(
     decorator="@triton.jit",
 )
 
-_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
-
 
 def steps_of(neuron: Neuron, dtype: torch.dtype) -> ModuleType:
     """Return the functions of a neuron for a tile (ROWS, COLS) of a step's (B, N), which the scan's kernels call.
@@ -85,19 +83,19 @@ def steps_of(neuron: Neuron, dtype: torch.dtype) -> ModuleType:
     """
     rules = neuron.rules(dtype)
     if "triton" not in rules.kernels:
+        name = str(dtype).removeprefix("torch.")
         text = f"""
 import triton
 import triton.language as tl
 
 from {__name__} import add_rows, div, log1p, sqrt, tanh
 
-REAL = tl.constexpr(tl.{_DTYPES[dtype]})
+REAL = tl.constexpr(tl.{name})
 
 {rules.text(TRITON)}
 {_tiles_text(rules)}"""
-        rules.kernels["triton"] = load(f"{type(neuron).__name__.lower()}_triton_{_DTYPES[dtype]}", text)
-    found: ModuleType = rules.kernels["triton"]
-    return found
+        rules.kernels["triton"] = load(f"{type(neuron).__name__.lower()}_triton_{name}", text)
+    return rules.kernels["triton"]
 
 
 def _tiles_text(rules: Rules) -> str:
