@@ -6,6 +6,7 @@ import pytest
 from delrec_bench import app
 from delrec_bench.app import study_commands
 from delrec_bench.config import Request, resolve, settle
+from delrec_bench.config.searched import searches
 from delrec_bench.environment import machine
 from delrec_bench.errors import BenchError
 from delrec_bench.records import read_folder
@@ -194,6 +195,15 @@ def test_draws_are_anew_for_each_repetition_and_shared_by_the_rows_of_a_task():
     learned = next(q for q in study.requests if q.method == "delrec-axonal")
     assert "training.lr_delays" in dict(learned.overrides)
     assert 2.0 <= dict(fixed.overrides)["network.tau"] <= 10.0
+
+
+def test_each_repetition_of_a_searched_row_has_the_settings_of_another_search():
+    study = expansion.expand("own-settings", None, METHODS, TASKS)
+    of = {q.repetition + 1: dict(q.overrides) for q in study.requests if q.method == "rlif"}
+    found = [search for search in searches("formants-20") if search.entry == "rlif"]
+    assert of == {search.seed: search.settings | {"budget": 10000} for search in found}
+    with pytest.raises(BenchError, match="repetition 5 lacks its search; run delrec-bench search rlif .* --seed 6"):
+        expansion.expand("own-settings", None, METHODS, TASKS, expansion.Wanted(repetitions=6))
 
 
 def small(text):

@@ -87,14 +87,14 @@ def _read(path: Path) -> list[Search]:
 
 
 def searched_settings(
-    method: Method, task: str, profile: str, data: str | None, values: Mapping[str, Any]
+    method: Method, task: str, profile: str, data: str | None, values: Mapping[str, Any], seed: int = 0
 ) -> tuple[str, dict[str, Any]] | None:
-    """The name and the settings of a run's searched preset; None where there was no search for it.
+    """The name of the search for a run, and the settings that the one with this seed chose; None where there is none.
 
     `values` are all of its settings by dotted key; they say its size. `data` is the folder of a user's own files.
     """
     name = "/".join(filter(None, (task, method.entry, size_of(values), profile, folder_of(data))))
-    found = next((one for one in searches(task) if one.name(task) == name and one.seed == 0), None)
+    found = next((one for one in searches(task) if one.name(task) == name and one.seed == seed), None)
     if found is None or method.name not in found.methods:
         return None
     own = searched_keys(method, values)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from delrec_bench.arithmetic import Arithmetic
 from delrec_bench.config import Device, Request, defaults, full_key, full_keys, settle
-from delrec_bench.config.searched import folder_of
+from delrec_bench.config.searched import folder_of, searched_settings
 from delrec_bench.config.tree import toml_value
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.method import MethodTable
@@ -179,6 +179,7 @@ class _Expansion:
             self.only("method", (pair.method, pair.control) if pair else (), self.all_methods)
         self.only("task", table.primary.over if table.primary else (), self.all_tasks)
         # these may stand above the profiles, and be for others
+        self.only("method", table.searched, list(self.methods))
         self.only("method", table.without, list(self.methods))
         self.only("task", [*table.margin, *(task for of in table.without.values() for task in of)], list(self.tasks))
         for task, value in table.margin.items():
@@ -267,9 +268,17 @@ class _Expansion:
         return firsts, skipped
 
     def repeated(self, first: Request, repetition: int, space: Mapping[str, Any]) -> Request:
-        """A repetition of a run, with what is drawn for its task and repetition."""
+        """A repetition of a run, with what is drawn, or was found by a search, for its task and repetition."""
+        known, method, seed = self.known[first.method], self.methods[first.method], repetition + 1
         values = drawn(space, "study", first.task, repetition)
-        own = {key: value for key, value in values.items() if key in self.known[first.method]}
+        own = {key: value for key, value in values.items() if key in known}
+        if first.method in self.table.searched:
+            has = known | dict(first.overrides)
+            found = searched_settings(method, first.task, first.profile, first.data, has, seed)
+            if found is None:
+                command = f"delrec-bench search {first.method} {first.task} --seed {seed}, at this size and profile"
+                raise self.wrong(f", searched: repetition {repetition} lacks its search; run {command}")
+            own |= found[1]
         return replace(first, repetition=repetition, overrides=tuple(sorted((dict(first.overrides) | own).items())))
 
     # comparisons

@@ -126,6 +126,8 @@ class Profile(FileTable):
     sweep: Annotated[dict[str, Any], AfterValidator(_axes)] = Field(default_factory=dict)
     # Setting -> values or bounds, drawn anew for each repetition and task and shared by all methods that have it.
     draw: Annotated[dict[str, Any], AfterValidator(_space)] = Field(default_factory=dict)
+    # Methods whose repetition r has the settings that their search with seed r + 1 chose on the task.
+    searched: list[str] = Field(default_factory=list)
     primary: PrimaryTable | None = None
     question: Line | None = None  # the page's title
     finding: FindingTable | None = None
