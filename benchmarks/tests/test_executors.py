@@ -93,6 +93,7 @@ def test_a_planned_run_is_plain_data_that_another_process_does_without_settling_
 def test_files_that_were_replaced_are_read_anew_and_a_changed_method_is_told(tmp_path, monkeypatch, capsys):
     folder, methods = corpus(tmp_path / "made"), method(tmp_path / "methods", "plain")
     monkeypatch.chdir(folder)
+    Path("gone").symlink_to("nowhere")
     there, asked = place(tmp_path, methods), Request("plain", "shd", epochs=1, data=".", overrides=(("batch", 16),))
     first = there.plan(asked)
     assert first.folder == str(folder), "for a worker in another folder"

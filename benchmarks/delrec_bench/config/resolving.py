@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -119,7 +120,7 @@ def _data(values: Mapping[str, Any], task: Task, folder: str | None, workspace: 
     options = TaskOptions(**{name: value for name, value in values["task"].items() if name != "name"})
     seeds = Seeds(**values["seeds"])
     place = task.folder(folder)
-    files = [] if place is None else sorted(place.resolve().iterdir())
+    files = [] if place is None else sorted(filter(Path.is_file, place.resolve().iterdir()))
     changed = tuple((file, file.stat().st_mtime_ns) for file in files)
     return _read(changed, task.load, options, seeds.split, seeds.permutation, place, workspace)
 
