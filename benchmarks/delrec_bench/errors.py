@@ -40,7 +40,7 @@ class DivergedError(RunError):
 
 def no_room(error: BaseException) -> bool:
     """Whether a named file could not be written: the user's affair, which ends a study, whose runs cannot be kept."""
-    disk = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+    disk = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
     return isinstance(error, OSError) and error.errno in disk and bool(error.filename)
 
 

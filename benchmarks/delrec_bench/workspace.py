@@ -47,6 +47,8 @@ def find_workspace(root: str | None = None, runs: str | None = None) -> Workspac
     if named and not Path(named).is_dir():
         source = "--root" if root else ROOT_VARIABLE
         raise BenchError(f"{source} '{named}' is not a folder; give one that contains {MARKER}")
+    if runs and Path(runs).is_file():
+        raise BenchError(f"--runs '{runs}' is a file; give a folder")
     here = Path.cwd().resolve()
     marked = (folder for folder in (here, *here.parents) if (folder / MARKER).is_file())
     workspace = workspace_at(Path(named) if named else next(marked, here), Path(runs) if runs else None)
