@@ -1,5 +1,6 @@
 """What a page says: only its declared runs are rows, and its answer and finding are what its verdicts allow."""
 
+import json
 import random
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from delrec_bench.report.declared import Comparison, Expected
 from delrec_bench.report.figures import draw
 from delrec_bench.report.tables import delay_table, more_table, score_cell, verdict_table
 from delrec_bench.report.texts import said
+from delrec_bench.report.writing import to_json
 from delrec_bench.studies.file import FindingTable
 from delrec_bench.tasks.task import find_tasks
 from scipy import stats
@@ -162,7 +164,7 @@ def test_speakers_and_overlapping_windows_are_clusters_of_the_second_interval():
     """Speakers were stored and never used; windows of Mackey-Glass share 149 of 150 values, and counted as so many."""
 
     def wide(records, **changes):
-        return page_of(records, **changes).differences[0].wide
+        return page_of(records, **changes).differences[0].over_samples
 
     records, two = pair_of(0.03, n=6, tasks=("digits",)), [i // 500 for i in range(1000)]
     pairs = [[wide([r.changed(groups=s) for r in records]) for s in (None, two)]]
@@ -176,6 +178,26 @@ def test_speakers_and_overlapping_windows_are_clusters_of_the_second_interval():
     assert find_tasks()["mackey-glass"].overlap == 150
     other = made_up.scored_at(PAIR[0], 0, 0.5, total=500).changed(key=records[0].key)
     assert wide([other, *records[1:]]) is None, "another test set"
+
+
+def test_where_samples_have_speakers_the_interval_over_runs_and_speakers_decides():
+    """+1.42 points [0.18, 2.67] on spoken words was "better"; over speakers it is [-0.90, 3.75]."""
+    records = pair_of(0.03, n=6, tasks=("digits",))
+    alone, by_speaker = (
+        page_of([r.changed(groups=g) for r in records]) for g in (None, [i // 100 for i in range(1000)])
+    )
+    for page, name, word, rank in (
+        (alone, "over_repetitions", "better", "1"),
+        (by_speaker, "over_samples", "inconclusive", "1-2"),
+    ):
+        (difference,) = page.differences
+        verdict, decides = difference.verdict, getattr(difference, name)
+        assert (verdict.low, verdict.high, verdict.p) == (decides.low, decides.high, decides.p)
+        assert verdict.verdict == word and page.rows[0]["rank_group"] == rank
+        (told,) = json.loads(to_json(page))["verdicts"]
+        assert told[name] == [told["low"], told["high"]] and told["over_samples"] != told["over_repetitions"]
+    one = page_of([r.changed(groups=[7] * 1000) for r in records]).differences[0]
+    assert one.verdict.low == alone.differences[0].verdict.low, "a single speaker tells nothing of others"
 
 
 def test_published_values_stand_beside_the_same_data_only(whole):

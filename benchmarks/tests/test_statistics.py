@@ -219,14 +219,19 @@ def drawn(means, sd=0.01, n=10, seed=0):
     return {m: dict(enumerate(rng.normal(mean, sd, n))) for m, mean in means.items()}
 
 
-def groups(scores):
-    return rank_groups(scores, more_is_better=True)
+def groups(scores, more_is_better=True, resolution=0.0):
+    def estimate(a, b):
+        shared = sorted(scores[a].keys() & scores[b].keys())
+        return paired(*([scores[m][r] for r in shared] for m in (a, b)), resolution=resolution)
+
+    means = {m: sum(of.values()) / len(of) for m, of in scores.items() if of}
+    return rank_groups(means, estimate, more_is_better=more_is_better)
 
 
 def test_what_is_not_told_apart_shares_its_places():
     scores = drawn({"a": 0.80, "b": 0.80, "c": 0.50})
     assert groups(scores) == {"a": "1-2", "b": "1-2", "c": "3"}
-    assert rank_groups(scores, more_is_better=False) == {"c": "1", "a": "2-3", "b": "2-3"}
+    assert groups(scores, more_is_better=False) == {"c": "1", "a": "2-3", "b": "2-3"}
     wave = np.array([1, -1] * 5)  # a chain that no classes can hold
     means = {"a": 0.60 + 0 * wave, "b": 0.55 + 0.1 * wave, "c": 0.50 + 0.001 * wave}
     assert groups({m: dict(enumerate(of)) for m, of in means.items()}) == {"a": "1-2", "b": "1-3", "c": "2-3"}
@@ -245,7 +250,7 @@ SCORES = st.dictionaries(st.integers(0, 7), st.integers(0, 100).map(float))
 @settings(deadline=None, max_examples=40)
 @given(st.dictionaries(st.sampled_from("abcdef"), SCORES, min_size=1))
 def test_places_are_consistent(scores):
-    ranks = rank_groups(scores, more_is_better=True, resolution=1.0)
+    ranks = groups(scores, resolution=1.0)
     assert set(ranks) == {name for name, of in scores.items() if of}
     ends = [[int(end) for end in rank.split("-")] for rank in ranks.values()]
     assert all(1 <= of[0] <= of[-1] <= len(ranks) for of in ends)

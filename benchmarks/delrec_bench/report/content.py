@@ -158,7 +158,7 @@ class Page:
 def build(declared: Declaration, records: Sequence[Record]) -> Page:
     """The page of a declaration: only records whose key it asks for, and latencies, stand in its rows."""
     rows = build_rows(declared, records)
-    ranks = ranks_of(rows)
+    ranks = ranks_of(declared, rows)
     rows = [replace(r, values={**r.values, "rank_group": ranks.get((r["task"], r["method"]))}) for r in rows]
     return Page(declared, tuple(rows), judge_rows(declared, rows))
 

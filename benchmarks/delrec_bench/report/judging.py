@@ -1,8 +1,8 @@
 """What a page may claim: its declared comparison judged on each task, the others beside it, and ranks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,11 +21,13 @@ from delrec_bench.workspace import base_and_folder
 class Pairing:
     """Two rows of a task to compare; of an interaction also the two whose difference is taken off.
 
-    `about` is what the comparison is of, where the study says it; `primary` whether it is the declared one.
+    `overlap` is the task's; `about` what the comparison is of, where the study says it; `primary` whether it is the
+    declared one.
     """
 
     method: Row
     control: Row
+    overlap: int
     about: str = ""
     primary: bool = False
     minus: tuple[Row, ...] = ()
@@ -67,11 +69,12 @@ class Pairing:
         return self._sides(values.reshape(-1, 2 + len(self.minus)).T)
 
     @property
-    def estimate(self) -> Estimate:
-        """The difference over repetitions."""
+    def over_repetitions(self) -> Estimate:
+        """The difference over repetitions, its test set taken for the whole world."""
         return with_tuning(paired(*self.scores, resolution=self.method.resolution), self.tuning)
 
-    def over_samples(self, overlap: int) -> Estimate | None:
+    @property
+    def over_samples(self) -> Estimate | None:
         """The difference over repetitions AND samples, clustered; None where predictions do not match."""
         shared = self.shared
         targets = [r.targets.array for records in shared for r in records if r.targets is not None]
@@ -79,11 +82,23 @@ class Pairing:
             return None
         per_sample, sides = self.method.metric.per_sample, zip(*shared, strict=True)
         scored = [np.stack([per_sample(r.predictions.array, targets[0]) for r in side]) for side in sides]
-        speakers = shared[0][0].groups
-        clusters: Any = None if speakers is None else speakers.array
-        if clusters is None and overlap > 1:
-            clusters = window_blocks(len(targets[0]), overlap)
+        clusters: Any = window_blocks(len(targets[0]), self.overlap) if self.overlap > 1 else None
+        if (speakers := shared[0][0].groups) is not None:
+            clusters = speakers.array
         return with_tuning(crossed(*self._sides(scored), clusters), self.tuning)
+
+    @property
+    def clustered(self) -> bool:
+        """Whether test samples belong together: they have speakers, or are overlapping windows."""
+        return self.overlap > 1 or any(r.groups is not None for r in self.method.records)
+
+    @property
+    def estimate(self) -> Estimate:
+        """What the verdict is of: the difference over repetitions, and over clusters where samples come in such."""
+        narrow, wide = self.over_repetitions, self.over_samples if self.clustered else None
+        if narrow.se is None or wide is None or wide.se is None:
+            return narrow
+        return max(narrow, wide, key=lambda e: cast(float, e.high) - cast(float, e.low))
 
     def _sides(self, values: Any) -> tuple[Any, Any]:
         """What is subtracted from what: (a, b), or of four (a - b, c - d)."""
@@ -92,10 +107,9 @@ class Pairing:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(Pairing):
-    """A pairing, judged over its repetitions; `wide` is the same difference over its samples, too."""
+    """A pairing, judged."""
 
     verdict: Verdict
-    wide: Estimate | None
 
 
 def judge_rows(declared: Declaration, rows: Sequence[Row]) -> tuple[Difference, ...]:
@@ -113,27 +127,30 @@ def judge_rows(declared: Declaration, rows: Sequence[Row]) -> tuple[Difference, 
         if all(name in by_name for name in names):
             method, control, *minus = map(by_name.__getitem__, names)
             primary = one is declared.primary and base_and_folder(task)[0] in one.over
-            pairing = Pairing(method, control, one.about, primary, tuple(minus))
+            overlap = declared.about(task).overlap
+            pairing = Pairing(method, control, overlap, one.about, primary, tuple(minus))
             made.setdefault((task, pairing.hypothesis), pairing)
-    pairings = list(made.values())
-    about = [declared.about(p.method["task"]) for p in pairings]
+    margins = {task: declared.study.margin.get(base_and_folder(task)[0]) for task in tasks}
     claims = [
-        Claim(p.estimate, p.method.metric.more_is_better, declared.study.margin.get(task.name), p.primary)
-        for p, task in zip(pairings, about, strict=True)
+        Claim(p.estimate, p.method.metric.more_is_better, margins[task], p.primary) for (task, _), p in made.items()
     ]
-    return tuple(
-        Difference(**vars(p), verdict=verdict, wide=p.over_samples(task.overlap))
-        for p, verdict, task in zip(pairings, judge(claims), about, strict=True)
-    )
+    return tuple(Difference(**vars(p), verdict=v) for p, v in zip(made.values(), judge(claims), strict=True))
 
 
-def ranks_of(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
+def ranks_of(declared: Declaration, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
     """The places of the rows that have enough repetitions and lost no run, task by task."""
     ranks: dict[tuple[str, str], str] = {}
     for task in dict.fromkeys(row["task"] for row in rows):
         runs = [r for r in rows if r["task"] == task and r.kind == "run" and r.compared and not r.diverged]
         if len(runs) > 1:
-            more, step = runs[0].metric.more_is_better, max(row.resolution for row in runs)
-            found = rank_groups({r["method"]: r.scores for r in runs}, more_is_better=more, resolution=step)
+            found = _ranks({row["method"]: row for row in runs}, declared.about(task).overlap)
             ranks |= {(task, method): rank for method, rank in found.items()}
     return ranks
+
+
+def _ranks(runs: Mapping[str, Row], overlap: int) -> dict[str, str]:
+    def difference(a: str, b: str) -> Estimate:
+        return Pairing(runs[a], runs[b], overlap).estimate
+
+    more = next(iter(runs.values())).metric.more_is_better
+    return rank_groups({name: row["score_mean"] for name, row in runs.items()}, difference, more_is_better=more)

@@ -162,7 +162,7 @@ def verdict_table(page: Page, shown: Sequence[Difference] | None = None) -> pd.D
     for d in page.differences if shown is None else shown:
         v, metric = d.verdict, d.method.metric
         form = metric.format_difference
-        wide = "" if d.wide is None else words.interval(form, d.wide.low, d.wide.high)
+        wide = words.interval(form, e.low, e.high) if (e := d.over_samples) else ""
         margin, least = (Cell(words.difference(metric, x).lstrip("+"), value=x) for x in (v.margin, v.detectable))
         lines.append(
             {

@@ -16,6 +16,7 @@ from delrec_bench.report.declared import Declaration
 from delrec_bench.report.drawing import Drawn
 from delrec_bench.report.figures import COLOURS, draw, findings
 from delrec_bench.report.texts import environment
+from delrec_bench.statistics.paired import Estimate
 from delrec_bench.workspace import Workspace, write_atomic
 
 SCHEMA = 6
@@ -71,7 +72,7 @@ def to_json(page: Page) -> str:
             {"hypothesis": d.hypothesis, "task": d.method["task"]}
             | asdict(d.verdict)
             | {"kind": "primary" if d.primary else "exploratory", "about": d.about}
-            | {"over_samples": None if d.wide is None else [d.wide.low, d.wide.high]}
+            | {"over_repetitions": _ends(d.over_repetitions), "over_samples": _ends(d.over_samples)}
             for d in page.differences
             if d.verdict.compared
         ],
@@ -82,6 +83,10 @@ def to_json(page: Page) -> str:
         ],
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _ends(estimate: Estimate | None) -> list[float | None] | None:
+    return None if estimate is None else [estimate.low, estimate.high]
 
 
 def to_metrics(page: Page) -> str:

@@ -1,13 +1,13 @@
 """What a page claims: a comparison declared beforehand, judged on each task, with Holm over its tasks alone; ranks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
-from delrec_bench.statistics.paired import Estimate, Word, decide, paired, summed
+from delrec_bench.statistics.paired import Estimate, Word, decide, summed
 
 SHOWN_ONLY = 4
 """Up to this many repetitions are shown, not compared: a half-width is 2.48 sd at n = 3."""
@@ -111,9 +111,9 @@ def mean_over(estimates: Sequence[Estimate]) -> Estimate | None:
 
 
 def rank_groups(
-    scores: Mapping[str, Mapping[int, float]], *, more_is_better: bool, resolution: float = 0.0
+    means: Mapping[str, float], difference: Callable[[str, str], Estimate], *, more_is_better: bool
 ) -> dict[str, str]:
-    """Rank intervals such as "1-4" from all pairwise paired t tests of one task, Holm over the pairs; best mean first.
+    """Rank intervals such as "1-4" from all pairwise comparisons of one task, Holm over the pairs; best mean first.
 
     "1-4" reads: nothing is known to be better, and all but the first four places are ruled out. Unlike letters, an
     interval needs no legend; unlike classes, it stays true where A is not told from B, nor B from C, but A is from C.
@@ -121,17 +121,13 @@ def rank_groups(
     Pairs of up to `SHOWN_ONLY` shared repetitions are not compared.
 
     Args:
-        scores: method -> repetition -> score.
+        means: method -> mean score.
+        difference: (a, b) -> that of two methods, a minus b.
         more_is_better: direction of the score.
-        resolution: smallest step of a score, as in `paired`.
     """
-    means = {m: sum(of.values()) / len(of) for m, of in scores.items() if of}
     order = sorted(means, key=lambda m: (-means[m] if more_is_better else means[m], m))
     pairs = list(combinations(order, 2))
-    estimates = []
-    for a, b in pairs:
-        shared = sorted(set(scores[a]) & set(scores[b]))
-        estimates.append(paired(*([scores[m][r] for r in shared] for m in (a, b)), resolution=resolution))
+    estimates = [difference(a, b) for a, b in pairs]
     first, last = dict.fromkeys(order, 1), dict.fromkeys(order, len(order))
     adjusted = holm([e.p if e.n > SHOWN_ONLY else None for e in estimates])
     for (a, b), estimate, p in zip(pairs, estimates, adjusted, strict=True):
