@@ -4,10 +4,14 @@ import json
 import runpy
 from pathlib import Path
 
+import delrec_bench
 import numpy as np
 import pytest
+import torch
 from delrec_bench import app
 from delrec_bench.metrics.metric import VARIABLE
+
+from benchmarks.tests.test_evaluation import Returns
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -69,7 +73,7 @@ def test_the_task_is_loaded_and_only_order_tells_its_classes(run, tmp_path):
     assert 0.4 < split.targets.double().mean() < 0.6
 
 
-def test_the_metric_chooses_and_scores_a_run_of_a_task_that_names_it(run, tmp_path):
+def test_the_metric_chooses_and_scores_a_run_of_a_task_that_names_it(run, tmp_path, monkeypatch):
     metrics = saved(tmp_path / "my-metrics", "balanced.py", block("metric"))
     text = block("task").replace("accuracy", "balanced").replace("embedded=True", 'embedded=True, metric="balanced"')
     tasks = saved(tmp_path / "my-tasks", "first.py", text)
@@ -79,6 +83,11 @@ def test_the_metric_chooses_and_scores_a_run_of_a_task_that_names_it(run, tmp_pa
     wanted = np.array([0, 0, 0, 1])
     assert metric.score(np.zeros(4, int), wanted) == pytest.approx(0.5), "one class of two"
     assert metric.score(wanted, wanted) == pytest.approx(1.0)
+    monkeypatch.setenv("DELREC_BENCH_METRICS", metrics)
+    answers = [torch.eye(2)[k] for k in (0, 1)]
+    rows = [delrec_bench.evaluate(Returns(answer), "first", task_folders=[tasks]).iloc[0] for answer in answers]
+    assert [row.score for row in rows] == [0.5, 0.5] and sum(row.correct for row in rows) == rows[0].total
+    assert rows[0].correct != rows[1].correct, "they are the samples of a class each, and the classes are not equal"
 
 
 def test_the_study_is_expanded_from_its_path(run, tmp_path, capsys):

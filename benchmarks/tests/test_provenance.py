@@ -40,7 +40,7 @@ def test_a_run_on_other_data_is_refused_and_files_of_ones_own_need_their_folder(
     other = records["network"].changed(data=records["network"].data | {"digest": "0" * 64})
     with pytest.raises(BenchError, match="used other data for digits than is here"):
         rerun(other, Place(workspace))
-    own = records["network"].changed(task="shd:mine@01234567", data=records["network"].data | {"kind": "OFFICIAL"})
+    own = records["network"].changed(task="shd:mine@01234567", data=records["network"].data | {"kind": "STAND-IN"})
     with pytest.raises(BenchError, match=r"used your own files .shd:mine@01234567.; give their folder"):
         planned_again(own)
 

@@ -1,5 +1,6 @@
 """What a study's file says, what the command line makes of it, and the time it takes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,13 @@ from delrec_bench import app
 from delrec_bench.app import study_commands
 from delrec_bench.config import Request, resolve, settle
 from delrec_bench.config.searched import searches
+from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.environment import machine
 from delrec_bench.errors import BenchError
 from delrec_bench.records import read_folder
 from delrec_bench.studies import expansion, file
 from delrec_bench.studies.work import UNKNOWN_SECONDS, Past, Work
+from delrec_bench.workspace import workspace_at
 from fuzzing import damaged, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +22,7 @@ from short_runs import METHODS, TASKS
 
 from benchmarks.tests import made_up
 from benchmarks.tests.test_evaluation import corpus
+from benchmarks.tests.test_tasks_spikes import NAMES, events, write
 
 MINE = """
 summary = "a study of this test"
@@ -326,6 +330,34 @@ def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(
     page.unlink()
     assert app.main(["report", "--study", "mine.toml", "--data", f"shd={tmp_path / 'own'}"]) == 0
     assert "| LIF" in page.read_text(), "`report` must also accept the user's own files"
+
+
+def test_two_corpora_of_one_folder_name_are_never_taken_for_each_other(tmp_path, checkout, capsys):
+    """`report --data shd=c2/own` showed the scores of c1/own, and the board those of either."""
+    (checkout / "mine.toml").write_text(MINE)
+    one, two, three = (corpus(tmp_path / name / "own") for name in "abc")
+    for seed, folder in enumerate((two, three), 9):
+        write(folder / "shd_test.h5", events(40, longest=0.6, seed=seed), NAMES)
+    words = "--jobs 1 --only-tasks shd --only-methods counts-only --repetitions 1 --no-latency --data".split()
+    for folder in (one, two):
+        for study in (["--study", "mine.toml"], ["--all", "--profile", "speech"]):
+            assert app.main(["reproduce", *study, *words, f"shd={folder}"]) == 0
+    names = {r.task for r in read_folder(checkout / "runs")[0]}
+    report = ["report", "--study", "mine.toml", "--data"]
+
+    def shown(page):
+        (found,) = (checkout / "out" / page).glob(f"{page}.json")
+        return {row["task"] for row in json.loads(found.read_text())["rows"] if row["n"]} & names
+
+    assert len(names) == 2 and shown("leaderboard") == names, "both stand on the board"
+    for folder in (one, two):
+        assert app.main([*report, f"shd={folder}"]) == 0
+        (task,) = shown("mine")
+        assert task == TASKS["shd"].load(TaskOptions(), 0, 0, folder, workspace_at(checkout)).name
+    assert app.main([*report, f"shd={three}"]) == 0 and not shown("mine"), "there is no run on these files"
+    assert app.main([*report, "shd=own"]) == 2
+    said = capsys.readouterr().err
+    assert all(name in said for name in names) and "--data" in said
 
 
 def past(seconds, method="lif", host=None, under=None, **measured):

@@ -127,6 +127,21 @@ def test_spikes_after_the_last_step_are_counted_and_said(load, corpus):
     assert data.dropped_events == 1 and "1 spikes after the last step" in data.notes[-1]
 
 
+def test_times_in_other_units_are_refused_or_said(load, corpus, capsys):
+    """A corpus in milliseconds trained on 18 of 6,000 spikes, one in microseconds on none, and nothing was said."""
+    path = corpus / "shd_train.h5"
+    seconds = [part.astype(np.float64) for part in lists(path, "spikes/times")]
+    load("shd")
+    assert "warning" not in capsys.readouterr().err
+    change(path, "spikes/times", [part * 1e3 for part in seconds])
+    data = load("shd")
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert f"{data.dropped_events:,} of" in said and "shd:mine@" in said and "seconds" in said
+    change(path, "spikes/times", [part * 1e6 + 2e6 for part in seconds])
+    with pytest.raises(BenchError, match=r"shd_train.h5 has no spike in any step; times must be in seconds"):
+        load("shd")
+
+
 def test_gz_gives_the_same_row_and_data_and_few_channels_are_taken_as_they_are(load, corpus, tmp_path):
     for name in ("shd_train", "shd_test"):
         write(tmp_path / "few" / f"{name}.h5", events(top=32), NAMES)

@@ -151,6 +151,25 @@ def by_task(texts: list[str] | None) -> dict[str, str]:
     return found
 
 
+def on_these_files(
+    runs: "tuple[list[Record], list[Failure]]", folders: dict[str, str], tasks: "TaskTable", workspace: "Workspace"
+) -> "tuple[list[Record], list[Failure]]":
+    """Without the runs on other files than those in the folders that are there, and are called the same."""
+    from delrec_bench.data.task_data import TaskOptions
+    from delrec_bench.workspace import base_and_folder
+
+    names = {
+        (task, Path(folder).resolve().name): tasks[task].load(TaskOptions(), 0, 0, Path(folder), workspace).name
+        for task, folder in folders.items()
+        if Path(folder).is_dir()
+    }
+
+    def kept(one: "Record | Failure") -> bool:
+        return names.get(base_and_folder(one.task), one.task) == one.task
+
+    return list(filter(kept, runs[0])), list(filter(kept, runs[1]))
+
+
 def read_runs(workspace: "Workspace", source: str | None = None) -> "tuple[list[Record], list[Failure]]":
     """The finished runs of a source, and those that failed.
 

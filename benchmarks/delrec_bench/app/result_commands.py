@@ -38,8 +38,9 @@ def report(
     from delrec_bench.studies.expansion import Wanted, expand
 
     workspace, (methods, tasks) = places.workspace, places.tables()
-    expanded = expand(study, profile, methods, tasks, Wanted(data=options.by_task(data)))
-    records, failures = options.read_runs(workspace, source)
+    folders = options.by_task(data)
+    expanded = expand(study, profile, methods, tasks, Wanted(data=folders))
+    records, failures = options.on_these_files(options.read_runs(workspace, source), folders, tasks, workspace)
     declared = page_of(expanded, methods, tasks, records, failures)
     if publish:
         paths = writing.publish(workspace, declared, records, allow_mixed=allow_mixed)

@@ -155,7 +155,7 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
         "complete": page.complete,
         "answer": page.outcome,
         "comparison": str(outcome),
-        "word": outcome.word if outcome.rows else None,
+        "word": outcome.word,
         "rows": [dict(vars(row)) for row in outcome.rows],
     }
 

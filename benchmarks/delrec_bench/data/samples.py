@@ -112,6 +112,10 @@ class CountSamples(Samples):
         """Inputs (T, B, C) of the samples `indices`."""
         return to_batch(torch.from_numpy(self.frames(indices.numpy())), device)
 
+    def total(self) -> int:
+        """Spikes of all samples, those after the T steps, too."""
+        return int(self.counts.beyond[self.rows].sum() + self.counts.spikes[self.rows].data.sum(dtype=np.int64))
+
     def dropped(self) -> int:
         """Spikes that lie after the T steps."""
         late = self.counts.spikes[self.rows][:, self.steps * self.counts.channels :]

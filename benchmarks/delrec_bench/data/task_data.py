@@ -9,6 +9,7 @@ of the speakers, who then speak neither in the training data nor, where the corp
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from scipy.sparse import vstack
 from delrec_bench.data.binning import Bins, Recordings, bin_events, binned
 from delrec_bench.data.samples import Counts, CountSamples, Samples, Tripled, order
 from delrec_bench.data.transforms import transform_of
-from delrec_bench.environment import need_memory
+from delrec_bench.environment import need_memory, say
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import metric_named
 from delrec_bench.schema import settings
@@ -31,6 +32,7 @@ Representation = Literal["counts", "binary", "pixels", "values", "times"]
 Amount = Annotated[int, Field(ge=1, lt=2**31)]
 VALIDATION_SHARE = 0.2
 BATCH = 256  # samples that evaluation shows at once
+MANY = 0.05  # share of spikes after the last step that is no oversight any more
 TEST_SEED = 20_200_101  # a limited test set is the same part in every repetition
 
 
@@ -189,6 +191,9 @@ def assemble(
     if 0 < top <= bins.channels < bins.source:  # a corpus of fewer channels than a network is given: none are summed
         bins = replace(bins, channels=top, source=top)
         parts = binned(recordings, bins, workspace)
+    if not parts["train"].spikes.nnz:
+        said = f"{parts['train'].name} has no spike in any step"
+        raise BenchError(f"{said}; times must be in seconds, from the start of each sample")
     counts = {split: len(part.labels) for split, part in parts.items()}
     kind: Kind = "EMBEDDED" if made else "OFFICIAL" if official and official.items() <= counts.items() else "STAND-IN"
     if folder is None and official and kind != "OFFICIAL":
@@ -236,7 +241,16 @@ def assemble(
     dropped = sum(part.dropped() for part in own)
     if dropped:
         notes += (f"{dropped} spikes after the last step ({steps} of {bins.step * 1000:g} ms) are left out",)
+    if dropped > MANY * (every := sum(part.total() for part in own)):
+        _warn(
+            f"{dropped:,} of {every:,} spikes of {name} come after the last step ({steps} of {bins.step * 1000:g} ms)"
+        )
     return replace(data, train=Tripled(own[0]) if options.augment else own[0], dropped_events=dropped, notes=notes)
+
+
+@cache
+def _warn(text: str) -> None:
+    say(f"warning: {text} and are left out; times must be in seconds")
 
 
 def _split(parts: Mapping[str, Counts], how: str, seed: int, task: str) -> dict[str, tuple[Counts, np.ndarray]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from delrec_bench.config import Request, Spot
 from delrec_bench.config.tree import is_set
@@ -13,6 +13,8 @@ from delrec_bench.studies.expansion import Study, expand, keys_of
 from delrec_bench.studies.file import Pair, study_file, study_path
 from delrec_bench.tasks.task import Task, TaskTable
 from delrec_bench.workspace import base_and_folder
+
+T = TypeVar("T", Record, Failure)
 
 BOARD = "leaderboard"
 """The study whose page is the board, over all of its profiles."""
@@ -99,8 +101,7 @@ def page_of(
     scored, profiles = study.scored, [study]
     if study.name == BOARD:
         profiles = [expand(BOARD, profile, methods, tasks) for profile in study_file(study_path(BOARD)).profiles]
-        own = {base_and_folder(one.task) for one in (*records, *failures)}
-        study, keys = _whole_board(study, profiles, own), None
+        study, keys = _whole_board(study, profiles, methods, tasks, records, failures)
     keys = keys or keys_of(study.requests, methods, tasks, records, failures)
     keyed = list(zip(study.requests, keys, strict=True))
     there = {one.key for one in (*records, *failures)}
@@ -152,19 +153,39 @@ def _command(study: Study, tasks: TaskTable) -> str:
     return " ".join([*words, *(f"--data {task}=DIR" for task in own), *["--all"] * (study.name == BOARD)])
 
 
-def _whole_board(study: Study, profiles: Sequence[Study], there: Iterable[tuple[str, str]]) -> Study:
-    """The leaderboard in all its profiles, on its own data and on the (task, folder) that there are runs of."""
+def _on(corpus: str, ones: Iterable[T]) -> list[T]:
+    """Those on a user's own corpus, or, for "", on a task's own data."""
+    return [one for one in ones if (one.task if ":" in one.task else "") == corpus]
+
+
+def _whole_board(
+    study: Study,
+    profiles: Sequence[Study],
+    methods: MethodTable,
+    tasks: TaskTable,
+    records: Sequence[Record],
+    failures: Sequence[Failure],
+) -> tuple[Study, list[str]]:
+    """The leaderboard in all its profiles, on its own data and on every corpus that there are runs on; and its keys."""
     own = {(r.spot, r.repetition): r for r in study.requests}
-    requests = [
-        replace(own.get((r.spot, r.repetition), r), data=data)
-        for one in profiles
-        for r in one.requests
-        for data in (None, *(folder for task, folder in sorted(there) if folder and task == r.task))
-    ]
+    corpora = {one.task for one in (*records, *failures) if ":" in one.task}
+    requests: list[Request] = []
+    keys: list[str] = []
+    for corpus in ("", *sorted(corpora)):
+        base, folder = base_and_folder(corpus)
+        asked = [
+            replace(own.get((r.spot, r.repetition), r), data=folder or None)
+            for one in profiles
+            for r in one.requests
+            if base in ("", r.task)
+        ]
+        found = keys_of(asked, methods, tasks, _on(corpus, records), _on(corpus, failures))
+        requests, keys = requests + asked, keys + found
     margin = {task: value for one in profiles for task, value in one.margin.items()}
     notes = tuple(dict.fromkeys(note for one in profiles for note in one.notes))
     more: dict[str, Any] = {"page": BOARD, "scored": False, "margin": margin, "notes": notes}
-    return replace(study, requests=tuple(requests), profile=" ".join(one.profile for one in profiles), **more)
+    profile = " ".join(one.profile for one in profiles)
+    return replace(study, requests=tuple(requests), profile=profile, **more), keys
 
 
 def _diverged(keyed: Sequence[tuple[Request, str]], failures: Iterable[Failure]) -> Iterable[Failure]:

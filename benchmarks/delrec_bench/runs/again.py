@@ -17,7 +17,7 @@ def planned_again(record: Record, folder: str | None = None) -> Planned:
     """
     if record.kind == "latency":
         raise BenchError(f"{record} is a latency measurement, not a run; repeat it with `bench`")
-    if record.data["kind"] == "OFFICIAL" and ":" in record.task and folder is None:
+    if ":" in record.task and folder is None:
         raise BenchError(f"{record} used your own files ({record.task}); give their folder with --data DIR")
     configuration = record.configuration | ({"arithmetic": "native"} if why_not_portable() else {})
     same = {name: getattr(record, name) for name in Asked.model_fields}

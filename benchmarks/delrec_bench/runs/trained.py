@@ -126,7 +126,9 @@ def evaluate_network(
         "repetition": repetition,
         "metric": data.metric,
         "score": scored.score,
-        "correct": round(scored.score * total) if metric_named(data.metric).classifies else None,
+        "correct": int((scored.predictions == data.test.targets).sum())
+        if metric_named(data.metric).classifies
+        else None,
         "total": total,
         **{f"parameters_{name}": count for name, count in count_parameters(model).items()},
         "kind": "run",

@@ -77,8 +77,10 @@ class Reproduction:
     new: tuple[str, ...] = ()
 
     @property
-    def word(self) -> Word:
-        """The page's: different where a row is, or the scores as a whole."""
+    def word(self) -> Word | None:
+        """The page's: different where a row is, or the scores as a whole; None where nothing is compared."""
+        if not self.rows:
+            return None
         words = {row.word for row in self.rows}
         if "different" in words or (self.p is not None and self.p < LEVEL):
             return "different"

@@ -315,6 +315,9 @@ def keys_of(
 
     Where a run is there several times, by another engine, device, number of threads or arithmetic, the one that is
     most like the request is taken, and a run before a failure; of one key the first counts.
+
+    Raises:
+        BenchError: Runs on several corpora answer one request: folders of one name, or one whose files changed.
     """
     known: dict[str, list[Record | Failure]] = {}
     there: list[Record | Failure] = [*records, *failures]
@@ -326,6 +329,9 @@ def keys_of(
         values = settle(request, methods[request.method], tasks[request.task]).values
         folder = folder_of(request.data)
         found = [one for one in known.get(_settings(values), ()) if base_and_folder(one.task)[1] == folder]
+        if len(corpora := sorted({one.task for one in found})) > 1:
+            listed = " and ".join(corpora)
+            raise BenchError(f"there are runs on {listed}; name the folder: report --data {request.task}=DIR")
         best = min(found, key=lambda one: (isinstance(one, Failure), _unlike(one.configuration, request)), default=None)
         keys.append(request.command() if best is None else best.key)
     return keys
