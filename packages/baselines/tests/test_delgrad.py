@@ -285,3 +285,4 @@ def test_bad_requests_are_errors() -> None:
         first_spike_times(torch.zeros(1, 1, 2), torch.ones(1, 1, 3), FirstSpikeNeuron())
     with pytest.raises(ValueError, match="one, that holds"):
         DelGradNetwork(DelGradConfig(4, 3))(torch.rand(2, 5, 4))
+    assert DelGradNetwork(DelGradConfig(4, 3))(torch.rand(1, 0, 4)).shape == (1, 0, 3), "no sample is no error"

@@ -259,3 +259,23 @@ def test_wrong_shapes_and_numbers_are_named() -> None:
         layer(torch.zeros(4, 2, 5))
     with pytest.raises(ValueError, match=r"recurrent weights \(5, 5\): must be \(6, 6\)"):
         EventPropLayer(Connection(5, 6, mean=0, std=1), Connection(5, 5, mean=0, std=1))
+
+
+def test_an_input_changed_before_the_backward_pass_changes_no_gradient() -> None:
+    """With one sample, the layer kept the memory of its input."""
+    layer, x = EventPropLayer(Connection(5, 6, mean=1, std=1)), (torch.rand(30, 1, 5) < 0.3).float()
+    gradients = []
+    for change in (False, True):
+        given = x.clone()
+        out = layer(given)
+        if change:
+            given.zero_()
+        gradients.append(torch.autograd.grad(out.sum(), layer.inward.weight)[0])
+    assert torch.equal(*gradients) and gradients[0].abs().sum() > 0
+
+
+def test_a_delay_beyond_every_sequence_never_arrives() -> None:
+    layer = EventPropLayer(Connection(1, 2, mean=9, std=0, delays=True))
+    with torch.no_grad():
+        layer.inward.delay.fill_(2.0**31)
+    assert layer(torch.ones(20, 1, 1)).sum() == 0

@@ -46,8 +46,8 @@ def test_a_regression_has_a_squared_error():
 
 @pytest.mark.parametrize(
     ("settings", "field"),
-    [({"hidden": ()}, "hidden"), ({"cell": "rnn"}, "cell"), ({"dropout": 1.0}, "dropout"),
-     ({"aggregate": "max"}, "aggregate"), ({"loss": "mae"}, "loss")],
+    [({"hidden": ()}, "hidden"), ({"hidden": 5}, r"such as \(5,\)"), ({"cell": "rnn"}, "cell"),
+     ({"dropout": 1.0}, "dropout"), ({"aggregate": "max"}, "aggregate"), ({"loss": "mae"}, "loss")],
 )  # fmt: skip
 def test_a_bad_setting_is_named(settings, field):
     with pytest.raises(ValueError, match=field):

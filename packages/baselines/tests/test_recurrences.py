@@ -60,6 +60,12 @@ def test_asrc_streams_what_it_evaluates():
     assert torch.equal(torch.cat(spikes), layer(x))
 
 
+def test_asrc_is_made_where_and_as_it_is_asked():
+    assert {p.device.type for p in SoftmaxRecurrence(4, device="meta").parameters()} == {"meta"}
+    layer = SoftmaxRecurrence(4, dtype=torch.float64)
+    assert layer.logits.dtype == torch.float64 and layer.half().logits.dtype == torch.float32
+
+
 def test_asrc_learns_its_logits():
     layer, x = softmax_layer(), current()
     layer(x).sum().backward()

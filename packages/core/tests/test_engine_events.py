@@ -212,3 +212,27 @@ def test_a_state_that_overflows_is_an_error_until_the_reset():
         network.run(torch.stack([small, large, small]))
     network.reset()
     assert torch.equal(network.step(small), want) and torch.equal(network.run(small[None])[0], want)
+
+
+class Warm(LIF):
+    """Its states start elsewhere than at `initial()`; below 0, they are drawn."""
+
+    start = 0.9
+
+    def start_states(self, like):
+        return (torch.rand_like(like) if self.start < 0 else torch.full_like(like, self.start),)
+
+
+def test_states_start_where_the_neuron_says():
+    layer, current = SpikingLayer(3, neuron=Warm()), torch.full((2, 4, 3), 0.6)
+    network = EventNetwork([layer], batch=4)
+    with torch.no_grad():
+        expected = layer(current)
+        layer.engine = "events"
+        assert (
+            expected[0].all() and torch.equal(layer(current), expected) and torch.equal(network.run(current), expected)
+        )
+    layer.neuron.start = -1.0
+    network = EventNetwork([layer], batch=4)
+    first, second = (network.run(0 * current) is None or network.layers[0].states()[0] for _ in range(2))
+    assert first.unique().numel() > 1 and not torch.equal(first, second)

@@ -5,7 +5,7 @@ from functools import partial
 import problems
 import pytest
 import torch
-from delrec import LIF, BatchNorm, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, Triangle
+from delrec import LIF, BatchNorm, DelayInit, FeedforwardDelays, RecurrentDelays, SigmaSchedule, SpikingLayer, Triangle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import ENGINES, F64, SmoothATan
@@ -51,6 +51,13 @@ def test_the_layer_is_its_equation(delays):
     assert 0.05 < spikes.mean() < 0.9
     torch.testing.assert_close((before >= 1).to(F64), spikes)
     torch.testing.assert_close(before - spikes, membrane)
+
+
+def test_without_delays_there_is_no_spread():
+    layer, current = RecurrentDelays(5, delays="none"), 1.5 * torch.rand(10, 2, 5)
+    before = layer(current)
+    SigmaSchedule(5.0, epochs=10).step(layer)
+    assert torch.equal(layer(current), before) and layer.half_width() == 1
 
 
 def test_zero_delay_is_the_plain_recurrent_network():

@@ -210,6 +210,9 @@ def test_replicas_share_nothing_that_a_call_changes(name, engine):
     for key, value in module._parameters.items():
         replica._parameters[key] = value
     assert torch.equal(replica(x), module(x))
+    for part in module.modules():  # as nn.DataParallel does
+        part._replicate_for_data_parallel()
+    assert torch.equal(replica(x), module(x))
 
 
 @EVERY

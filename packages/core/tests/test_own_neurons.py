@@ -118,7 +118,18 @@ class Silent(Neuron):
         return self.spike(state[0] - 1), (current,)
 
 
-@pytest.mark.parametrize("neuron", [Tired, Quadratic, Leak, Silent])
+class Either(Neuron):
+    """Adds two conditions, which in torch is "or", and keeps a refractory neuron silent."""
+
+    states = ("membrane", "fatigue")
+
+    def step(self, current, state, coefficients):
+        h = 0.8 * state[0] + current * ((state[0] < 0) + (state[1] < 0.5))
+        spike = self.spike(h - 1) * (state[1] < 0.5)
+        return spike, (h - spike, 0.5 * state[1] + spike)
+
+
+@pytest.mark.parametrize("neuron", [Tired, Quadratic, Leak, Silent, Either])
 def test_a_step_in_plain_torch_runs_compiled(compiled, neuron):
     assert_engines_agree(compiled, neuron())
 
@@ -238,8 +249,24 @@ class Looks(LIF):
 
 
 class Trains(LIF):
+    """Reads `training` where no look at its step's own code finds it."""
+
+    def drive(self, current):
+        return current if self.training else 2 * current
+
     def step(self, current, state, coefficients):
-        return super().step(current if self.training else 2 * current, state, coefficients)
+        return super().step(self.drive(current), state, coefficients)
+
+
+class Ternary(Neuron):
+    """Its spikes are -1, 0 and 1: engines that keep them as bits took -1 for 1."""
+
+    states = ("membrane",)
+
+    def step(self, current, state, coefficients):
+        h = 0.8 * state[0] + current
+        spike = self.spike(h - 1) - self.spike(-h - 1)
+        return spike, (h - spike,)
 
 
 class Unnamed(LIF):
@@ -256,6 +283,7 @@ class Unnamed(LIF):
         (Summed, "uses the operator cumsum, which this engine does not support"),
         (Looks, "branches on the value of a tensor: use torch.where"),
         (Trains, "its step reads self.training, which a trace would freeze"),
+        (Ternary, "its step returns spikes other than 0 and 1"),
         (Unnamed, r"reads a tensor \(2,\) from outside: return it from coefficients\(\)"),
     ],
 )

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from delrec import RecurrentDelays
+from delrec import LIF, RecurrentDelays
 from delrec.engines.cpu import linear
 from delrec.engines.threads import flush_denormals, flushes_denormals, parallel, use_threads
 from torch import nn
@@ -48,6 +48,20 @@ def test_first_calls_from_several_threads():
         list(pool.map(lambda layer: layer(current), layers * 2))
     assert {layer.engine_used for layer in layers} == {"cpu"}
     assert nn.Module.__call__ is call, "torch's tracer replaces it meanwhile"
+
+
+def test_layers_that_share_a_neuron_keep_their_weights_apart():
+    lif, current = LIF(), 2 * torch.rand(4, 2, 256)
+    with torch.no_grad():
+        layers = [RecurrentDelays(256, neuron=lif, delays="none") for _ in range(2)]
+        right = [layer(current) for layer in layers]
+
+        @torch.no_grad()
+        def wrong(j):
+            return sum(not torch.equal(layers[j](current), right[j]) for _ in range(400))
+
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(wrong, range(2))) == [0, 0]
 
 
 def test_a_training_step_has_the_same_bits_on_one_and_three_threads():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -9,11 +10,25 @@ from delrec import Neuron, Surrogate
 from delrec.checks import choose
 from torch import Tensor
 
-__all__ = ["AdaptiveNeuron", "Range", "Start", "States"]
+__all__ = ["AdaptiveNeuron", "Range", "Start", "States", "law", "two"]
 
 Start = Literal["zeros", "random"]
 Range = tuple[float, float]
 States = tuple[Tensor, ...]
+
+
+def two(name: str, value: Range, right: Callable[[float, float], bool], are: str) -> Range:
+    """Return two numbers that are `right`; a ValueError says what they `are`."""
+    numbers = isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
+    if not (numbers and right(*value)):
+        raise ValueError(f"{name} = {value!r}: give {are}")
+    return value[0], value[1]
+
+
+def law(name: str, value: Range) -> Range:
+    """Return the mean and standard deviation of a time constant's normal distribution."""
+    are = "(mean, standard deviation) in steps, the mean above 0"
+    return two(name, value, lambda mean, deviation: mean > 0 and deviation >= 0, are)
 
 
 class AdaptiveNeuron(Neuron):

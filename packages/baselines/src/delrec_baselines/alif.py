@@ -11,7 +11,7 @@ from delrec.checks import number
 from delrec.neurons import Coefficient
 from torch import Tensor, nn
 
-from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start, States
+from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start, States, law
 
 __all__ = ["ALIF"]
 
@@ -50,11 +50,8 @@ class ALIF(AdaptiveNeuron):
         start: Start = "zeros",
     ) -> None:
         super().__init__(surrogate if surrogate is not None else MultiGaussian(), detach_reset, start)
-        for field, law in (("tau_m", tau_m), ("tau_adp", tau_adp)):
-            if not (len(law) == 2 and law[0] > 0 and law[1] >= 0):
-                raise ValueError(f"{field} = {law!r}: give (mean, standard deviation) in steps, the mean above 0")
         self.base, self.scale = number("base", base, above=0), number("scale", scale, above=0)
-        self.laws = (tuple(tau_m), tuple(tau_adp))
+        self.laws = (law("tau_m", tau_m), law("tau_adp", tau_adp))
 
     def make_parameters(self, size: int) -> None:
         """Draw tau_m and tau_adp, each (N,), in steps."""

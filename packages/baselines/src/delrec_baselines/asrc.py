@@ -11,7 +11,7 @@ import torch
 from delrec import RecurrentDelays
 from delrec.checks import whole
 from delrec.engines import State
-from delrec.layer import scalar
+from delrec.layer import exact_dtype, scalar
 from torch import Tensor, nn
 
 __all__ = ["SoftmaxRecurrence"]
@@ -48,7 +48,8 @@ class SoftmaxRecurrence(RecurrentDelays):
         del self.delay
         self.register_parameter("delay", None)
         self.span = whole("span", span)
-        self.logits = nn.Parameter(torch.zeros(span))
+        exact = None if settings.get("dtype") is None else exact_dtype(settings["dtype"])
+        self.logits = nn.Parameter(torch.zeros(span, device=settings.get("device"), dtype=exact))
 
     @torch.no_grad()
     def delays(self) -> Tensor:
@@ -75,3 +76,6 @@ class SoftmaxRecurrence(RecurrentDelays):
 
     def _history(self, parts: dict[str, Any], sequence: Tensor, state: State | None) -> int:
         return self.span
+
+    def _exact(self) -> list[Tensor]:
+        return [*super()._exact(), self.logits]

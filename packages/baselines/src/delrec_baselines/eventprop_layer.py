@@ -272,7 +272,7 @@ class _EventProp(torch.autograd.Function):
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().cpu().numpy())
+    return np.array(tensor.detach().cpu().numpy(), order="C")  # a copy: the backward pass reads it, too
 
 
 def _senders_first(weight: Tensor, delay: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
@@ -280,6 +280,7 @@ def _senders_first(weight: Tensor, delay: Tensor | None) -> tuple[np.ndarray, np
     whole = torch.zeros_like(weight) if delay is None else delay.detach().round().clamp_min(0)
     if not bool(whole.isfinite().all()):
         raise ValueError("a delay is not finite: lower the learning rate of the delays")
+    whole = whole.clamp_max(1 << 30)  # after every sequence, and int32 holds it with a step added
     return _array(weight.detach().T), _array(whole.T.to(torch.int32))
 
 

@@ -219,7 +219,7 @@ def _prefix_sums(w: Tensor, since: Tensor, ratio: int) -> tuple[Tensor, Tensor]:
 
     ratio 2: sum w e_s, sum w e_m;  ratio 1: sum w e_s, sum w (t_i - t_k)/tau_s e_s (so <= 0 for w >= 0).
     """
-    if float(since.max()) <= _SAFE_SPAN:
+    if not since.numel() or float(since.max()) <= _SAFE_SPAN:
         if ratio == 2:
             grow = torch.exp(since * 0.5)
             square = grow * grow

@@ -34,6 +34,8 @@ class GatedNetwork(Trainable):
         loss: Literal["cross-entropy", "mse"] = "cross-entropy",
     ) -> None:
         super().__init__()
+        if isinstance(hidden, int):
+            raise ValueError(f"hidden = {hidden}: give the width of each layer, such as ({hidden},)")
         hidden = tuple(hidden)
         for name, width in (("inputs", inputs), ("classes", classes), *(("hidden", n) for n in hidden or (0,))):
             whole(name, width)

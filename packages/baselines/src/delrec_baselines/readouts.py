@@ -9,7 +9,7 @@ from delrec import Neuron
 from delrec.checks import choose
 from torch import Tensor, nn
 
-from delrec_baselines.adaptive import Range, States
+from delrec_baselines.adaptive import Range, States, law
 from delrec_baselines.adlif import AdLIF
 
 __all__ = ["LearnedLeak"]
@@ -23,7 +23,7 @@ class LearnedLeak(Neuron):
     kind "decay": alpha is the parameter, uniform in adLIF's range [e^(-1/5), e^(-1/25)] and clamped to it where it is
     used (Bittar & Garner 2022). kind "tau": alpha = exp(-1/tau), tau from N(20, 5) steps and not clamped (Yin et al.
     2021). Give it to `delrec.Network` as `leak`, with readout="leaky" and readout_gain="one": it has its own gain.
-    Raises ValueError for an unknown kind.
+    Raises ValueError for an unknown kind, or a law without a positive mean.
     """
 
     states = ("membrane",)
@@ -34,7 +34,7 @@ class LearnedLeak(Neuron):
 
     def __init__(self, kind: Literal["decay", "tau"] = "decay", tau: Range = (20.0, 5.0)) -> None:
         super().__init__()
-        self.kind, self.law = choose("kind", kind, "decay", "tau"), tuple(tau)
+        self.kind, self.law = choose("kind", kind, "decay", "tau"), law("tau", tau)
 
     def make_parameters(self, size: int) -> None:
         """Draw the decay or the time constant, (N,)."""

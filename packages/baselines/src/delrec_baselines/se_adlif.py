@@ -13,7 +13,7 @@ from delrec import Slayer, Surrogate
 from delrec.checks import choose, number
 from torch import Tensor, nn
 
-from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start, States
+from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start, States, two
 
 __all__ = ["SEAdLIF"]
 
@@ -57,10 +57,10 @@ class SEAdLIF(AdaptiveNeuron):
     ) -> None:
         super().__init__(surrogate if surrogate is not None else Slayer(5.0, 0.4), detach_reset, start)
         self.method = choose("method", method, "se", "ef")
-        for field, bounds in (("tau_u", tau_u), ("tau_w", tau_w)):
-            if not (len(bounds) == 2 and 0 < bounds[0] <= bounds[1] < math.inf):
-                raise ValueError(f"{field} = {bounds!r}: give (smallest, largest) time constant in steps, above 0")
-        self.tau_u, self.tau_w, self.q = tuple(tau_u), tuple(tau_w), number("q", q, above=0)
+        are = "(smallest, largest) time constant in steps, above 0"
+        self.tau_u = two("tau_u", tau_u, lambda low, high: 0 < low <= high < math.inf, are)
+        self.tau_w = two("tau_w", tau_w, lambda low, high: 0 < low <= high < math.inf, are)
+        self.q = number("q", q, above=0)
 
     def make_parameters(self, size: int) -> None:
         """Draw r_u, r_w, a and b, each (N,)."""

@@ -59,8 +59,8 @@ class Neuron(nn.Module):
     the graph if `detach_reset` is set.
 
     Create parameters in `make_parameters`. Compiled engines trace `step` once, so any value it reads from `self` is
-    frozen until you assign an attribute of the neuron; a step that reads `self.training` is not compiled. Assigning an
-    attribute listed in `fixed` raises AttributeError.
+    frozen until you assign an attribute of the neuron; a step that reads `self.training`, or whose spikes may be other
+    than 0 and 1, is not compiled. Assigning an attribute listed in `fixed` raises AttributeError.
     """
 
     states: ClassVar[tuple[str, ...]]
@@ -97,8 +97,9 @@ class Neuron(nn.Module):
 
     def _enlist(self) -> None:
         """Take a new handle and forget what was traced."""
-        handle = str(next(_numbers))
-        ATTACHED.pop(self.__dict__.get("handle", ""), None)
+        handle, old = str(next(_numbers)), self.__dict__.get("handle", "")
+        if ATTACHED.get(old) is self:  # not of a shallow copy, such as DataParallel makes
+            del ATTACHED[old]
         ATTACHED[handle] = self
         self.__dict__.update(handle=handle, traced={})  # by dtype: what `rules` found
 
@@ -163,10 +164,8 @@ class Neuron(nn.Module):
         values = self.coefficients()
         if not values:
             return like.new_zeros(0, 1)
-        numbers = True
-        for value in values:
-            numbers = numbers and not isinstance(value, Tensor)
-        if like.is_cpu and numbers:
+        tensors = [value for value in values if isinstance(value, Tensor)]
+        if like.is_cpu and not tensors:
             return torch.tensor(values, dtype=like.dtype).view(-1, 1)
         # created on the device: a copy from the host would wait for it
         return torch.stack(torch.broadcast_tensors(*self.coefficients_like(like))).view(len(values), -1)
@@ -177,11 +176,8 @@ class Neuron(nn.Module):
 
     def start_states(self, like: Tensor) -> States:
         """Return each state before the first step in the shape of `like`, (B, N): `initial()`, unless overridden."""
-        found: States = ()
-        for start in self.initial():
-            value = start.to(like) if isinstance(start, Tensor) else like.new_full((), start)
-            found = (*found, value.expand_as(like))
-        return found
+        values = [s.to(like) if isinstance(s, Tensor) else like.new_full((), s) for s in self.initial()]
+        return tuple([value.expand_as(like) for value in values])
 
     def membrane(self, state: States, coefficients: States) -> Tensor:
         """Return the membrane potential after the reset; by default the first state variable."""

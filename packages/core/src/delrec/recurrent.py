@@ -136,7 +136,9 @@ class RecurrentDelays(SpikingLayer):
         return self.size - (not self.self_connections)
 
     def half_width(self) -> Tensor:
-        """Return the half-width s of the interpolation triangle, () or (N,) per sender, in steps."""
+        """Return the half-width s of the interpolation triangle, () or (N,) per sender, in steps; 1 without delays."""
+        if self.delay_kind == "none":
+            return torch.ones_like(self.sigma)
         return 1 + self.sigma if self.spread is None else 1 + 2 * self.sigma * torch.sigmoid(self.spread)
 
     @torch.no_grad()

@@ -164,9 +164,12 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
     states = len(neuron.states)
     counts = {"current": 1, "old": states, "coefficients": coefficients, "g_spike": 1, "g_new": states}
 
+    blind = object.__new__(type(neuron))  # the neuron without `training`, which a trace would freeze
+    blind.__dict__ = {name: value for name, value in vars(neuron).items() if name != "training"}
+
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
         primals = given["current"][0], tuple(given["old"]), tuple(given["coefficients"])
-        (spike, new), pull = torch.func.vjp(neuron.step, *primals)  # type: ignore[misc]
+        (spike, new), pull = torch.func.vjp(blind.step, *primals)  # type: ignore[misc]
         g_current, g_old, g_coefficients = pull((given["g_spike"][0], tuple(given["g_new"])))
         return [spike], new, [g_current], g_old, g_coefficients
 
@@ -175,12 +178,12 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
         graph: fx.GraphModule = make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given)
         return graph
 
-    if "training" in getattr(neuron.step, "__code__", trace.__code__).co_names:
-        raise RuleError("its step reads self.training, which a trace would freeze")
     with _tracing, ThreadPoolExecutor(1) as apart:  # torch's modes, hooks and default device are per thread
         try:
             graph = apart.submit(traced).result()
         except Exception as error:  # anything that a graph cannot hold
+            if isinstance(error, AttributeError) and error.name == "training":
+                raise RuleError("its step reads self.training, which a trace would freeze") from error
             if "data-dependent" in str(error):
                 raise RuleError("its step branches on the value of a tensor: use torch.where") from error
             why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
@@ -200,6 +203,8 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
     old, coefficients, new = inputs["old"], inputs["coefficients"], outputs["new"]
 
     spike = outputs["spike"][0]
+    if not _is_bit(spike):
+        raise RuleError("its step returns spikes other than 0 and 1")
     condition = spike.args[0] if isinstance(spike, Node) and spike.op == "where" else None
     above = condition.args[1:] if isinstance(condition, Node) and condition.op in ("gt", "ge") else ()
     readout = torch.inf in above  # never spikes, and needs no gradient
@@ -214,6 +219,13 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
     values = [v for o in outputs.values() for v in (*o, *(a for n in ordered(o) if n.op != "input" for a in n.args))]
     numbers = dict.fromkeys(v for v in values if isinstance(v, float) and v not in (0, 1, -1))
     return Rules(len(old), len(coefficients), kept, inputs, outputs, own_read, wanted_read, tuple(numbers))
+
+
+def _is_bit(value: Any) -> bool:
+    if isinstance(value, Node):
+        parts = {"where": value.args[1:], "mul": value.args}.get(value.op, (None,))
+        return all(map(_is_bit, parts))
+    return value in (0, 1)
 
 
 def _smallest(targets: Sequence[Any], free: Sequence[Node]) -> tuple[Node, ...]:
@@ -303,6 +315,8 @@ class _Reader:
             return _REWRITTEN[name](self, *args)
         if name in ("add", "sub") and node.kwargs.get("alpha", 1) != 1:
             args = (args[0], self.call("mul", args[1], node.kwargs["alpha"]))
+        if name == "add" and all(isinstance(a, bool) or getattr(a, "op", None) in CONDITIONS for a in args):
+            name = "logical_or"
         if name in _LOGICAL:
             return self.make(_LOGICAL[name], *map(self.condition, args))
         if any(not isinstance(a, Node | Tensor | float | int) for a in args) or node.kwargs.keys() - {"alpha"}:

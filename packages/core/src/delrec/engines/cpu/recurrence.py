@@ -103,10 +103,10 @@ class Recurrence:
         """Return the tables of the forward pass; the layout of the weight is reused until the weight changes."""
         if weight is None:
             return self._tables
-        values = weight.detach().numpy()
-        if self._laid_out is None or not np.array_equal(self._laid_out[0], values):
-            self._laid_out = values.copy(), self._lay_out(weight.t())
-        return self._tables._replace(weight=self._laid_out[1])
+        values, held = weight.detach().numpy(), self._laid_out  # read once: layers of one neuron share it over threads
+        if held is None or not np.array_equal(held[0], values):
+            held = self._laid_out = values.copy(), self._lay_out(weight.t())
+        return self._tables._replace(weight=held[1])
 
     def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Array]:
         """Return the tables of the backward pass per group of tiles, each with its own sums, and all sums."""

@@ -207,7 +207,8 @@ class EventLayer:
         kind = 0 if recurrent is None else after.dim()
         ring = self.slots if kind == 2 or input_delay is not None else 0
         self._module = kernels_for(neuron or LIF().attach(size), dtype, "events")
-        self._rest = self._at_rest(neuron)
+        self._neuron, self._rest = neuron, self._at_rest(neuron)
+        self._drawn = not np.array_equal(self._rest, self._at_rest(neuron))
         real = self._rest.dtype
         reals = {
             "weight": rows(weight),
@@ -240,16 +241,19 @@ class EventLayer:
         """Return initial states and coefficients as the compiled step reads them, block by block of neurons."""
         blocks, module = -(-self.size // BLOCK), self._module
         work = torch.zeros(self.batch, blocks, module.WORK // BLOCK, BLOCK, dtype=self.dtype)
-        states, coefficients = ((), ()) if neuron is None else (neuron.initial(), neuron.coefficients())
+        like = torch.zeros(self.batch, self.size, dtype=self.dtype)
+        states, coefficients = (
+            ((), ()) if neuron is None else (neuron.start_states(like), neuron.coefficients_like(like))
+        )
         for first, values in ((module.OLD, states), (module.COEF, coefficients)):
             for j, value in enumerate(values):
-                one = torch.as_tensor(value, dtype=self.dtype).detach().expand(self.size)
-                work[:, :, first // BLOCK + j] = pad(one, (0, blocks * BLOCK - self.size)).view(blocks, BLOCK)
+                each = pad(value.detach().expand_as(like), (0, blocks * BLOCK - self.size))
+                work[:, :, first // BLOCK + j] = each.view(-1, blocks, BLOCK)
         return flat(work)
 
     def reset(self) -> None:
-        """Return to rest, without spikes on their way."""
-        self._work[:] = self._rest
+        """Return to rest, without spikes on their way; random initial states are drawn anew."""
+        self._work[:] = self._at_rest(self._neuron) if self._drawn else self._rest
         self._ring[:] = self._clocks[:] = 0
 
     def states(self) -> tuple[Tensor, ...]:
