@@ -152,17 +152,15 @@ def by_task(texts: list[str] | None) -> dict[str, str]:
 
 
 def on_these_files(
-    runs: "tuple[list[Record], list[Failure]]", folders: dict[str, str], tasks: "TaskTable", workspace: "Workspace"
+    places: Places, runs: "tuple[list[Record], list[Failure]]", requests: "Sequence[Request]"
 ) -> "tuple[list[Record], list[Failure]]":
-    """Without the runs on other files than those in the folders that are there, and are called the same."""
-    from delrec_bench.data.task_data import TaskOptions
+    """Without the runs on other files than the requests', in a folder of the same name."""
+    from delrec_bench.config import resolve
     from delrec_bench.workspace import base_and_folder
 
-    names = {
-        (task, Path(folder).resolve().name): tasks[task].load(TaskOptions(), 0, 0, Path(folder), workspace).name
-        for task, folder in folders.items()
-        if Path(folder).is_dir()
-    }
+    asked = {r.task: r for r in requests if r.data is not None and Path(r.data).is_dir()}
+    data = [resolve(request, *places.tables(), places.workspace).data for request in asked.values()]
+    names = {base_and_folder(one.name): one.name for one in data}
 
     def kept(one: "Record | Failure") -> bool:
         return names.get(base_and_folder(one.task), one.task) == one.task

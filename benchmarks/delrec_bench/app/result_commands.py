@@ -38,9 +38,8 @@ def report(
     from delrec_bench.studies.expansion import Wanted, expand
 
     workspace, (methods, tasks) = places.workspace, places.tables()
-    folders = options.by_task(data)
-    expanded = expand(study, profile, methods, tasks, Wanted(data=folders))
-    records, failures = options.on_these_files(options.read_runs(workspace, source), folders, tasks, workspace)
+    expanded = expand(study, profile, methods, tasks, Wanted(data=options.by_task(data)))
+    records, failures = options.on_these_files(places, options.read_runs(workspace, source), expanded.requests)
     declared = page_of(expanded, methods, tasks, records, failures)
     if publish:
         paths = writing.publish(workspace, declared, records, allow_mixed=allow_mixed)
