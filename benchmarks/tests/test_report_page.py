@@ -115,6 +115,10 @@ def test_a_finding_is_filled_with_numbers_where_the_runs_support_it():
     assert page_of(pair_of(0.1, tasks=("digits",)), finding=finding).finding is None, "a task is not there"
     with pytest.raises(BenchError, match="is not a placeholder .available: .*digits.difference"):
         page_of(pair_of(0.1), finding=finding.model_copy(update={"text": "{digits.gain}"})).finding  # noqa: B018
+    own = [r.changed(task="digits:mine@01234567") for r in pair_of(0.1, tasks=("digits",))]
+    for task, shown in (("digits:mine", True), ("digits", False), ("digits:yours", False)):
+        of_files = FindingTable(text="{digits.n} runs", verdicts={task: "better"})
+        assert page_of(own, finding=of_files).finding == ("8 runs" if shown else None)
     page = page_of([], finding=finding)
     assert (page.finding, page.answer, page.rows) == (None, [], ())
 

@@ -113,13 +113,14 @@ class Page:
             finding = { text = "Learned delays gain {digits.difference} on digits.", verdicts = { digits = "better" } }
 
         Placeholders name a task of the declared comparison: {TASK.difference}, {TASK.interval}, {TASK.n},
-        {TASK.method} and {TASK.control} (mean scores), {TASK.verdict}; and {mean.difference}, {mean.interval}.
+        {TASK.method} and {TASK.control} (mean scores), {TASK.verdict}; and {mean.difference}, {mean.interval}. Verdicts
+        on the files of a folder are named after both: "shd:spoken-digits".
 
         Raises:
             BenchError: A placeholder that is none.
         """
         finding, primary = self.declared.study.finding, self.primary
-        verdicts = {d.method["task"]: d.verdict.verdict for d in primary}
+        verdicts = {":".join(filter(None, base_and_folder(d.method["task"]))): d.verdict.verdict for d in primary}
         if finding is None or not finding.verdicts.items() <= verdicts.items():
             return None
         names = {}
@@ -127,7 +128,7 @@ class Page:
             metric, v = d.method.metric, d.verdict
             method, control = (metric.format(row["score_mean"]) for row in (d.method, d.control))
             told = {"n": v.n, "verdict": v.verdict, "method": method, "control": control}
-            names[d.method["task"]] = SimpleNamespace(**_numbers(metric, v), **told)
+            names[base_and_folder(d.method["task"])[0]] = SimpleNamespace(**_numbers(metric, v), **told)
         if self.mean is not None:
             names["mean"] = SimpleNamespace(**_numbers(primary[0].method.metric, self.mean))
         try:
