@@ -19,7 +19,7 @@ from delrec_bench.errors import BenchError, nearest
 
 T = TypeVar("T")
 KNOWN: dict[tuple[Any, ...], Any] = {}
-"""The tables that were made in this process, by class, files and the times of their last change."""
+"""The tables that were made in this process, by class, files and what these hold."""
 
 
 class Plugins(dict[str, T]):
@@ -53,7 +53,7 @@ class Plugins(dict[str, T]):
                 wrong = "holds none" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
                 raise BenchError(f"{cls.kind} folder '{folder}' {wrong}; give a folder of {cls.kind} files")
             files += own
-        key = (cls, *((path.resolve(), path.stat().st_mtime_ns) for path in files))
+        key = (cls, *((path.resolve(), path.read_bytes() if path.is_file() else None) for path in files))
         if key not in KNOWN:
             table = cls()
             table._add_own()
@@ -100,13 +100,16 @@ class Plugins(dict[str, T]):
 
 
 def import_file(path: Path, kind: str) -> ModuleType:
-    """Import one file under a name that no other file can have."""
+    """Import one file under a name that no other file can have.
+
+    Python's own loader would take its stored bytecode for a file that was edited within a second and kept its size.
+    """
     name = f"delrec_bench_{kind}_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
     except (Exception, SystemExit) as error:
         raise BenchError(f"{path}: import failed ({type(error).__name__}: {error})") from error
     return module
