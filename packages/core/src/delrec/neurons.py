@@ -164,8 +164,10 @@ class Neuron(nn.Module):
         values = self.coefficients()
         if not values:
             return like.new_zeros(0, 1)
-        tensors = [value for value in values if isinstance(value, Tensor)]
-        if like.is_cpu and not tensors:
+        numbers = True
+        for value in values:
+            numbers = numbers and not isinstance(value, Tensor)
+        if like.is_cpu and numbers:
             return torch.tensor(values, dtype=like.dtype).view(-1, 1)
         # created on the device: a copy from the host would wait for it
         return torch.stack(torch.broadcast_tensors(*self.coefficients_like(like))).view(len(values), -1)
@@ -176,8 +178,11 @@ class Neuron(nn.Module):
 
     def start_states(self, like: Tensor) -> States:
         """Return each state before the first step in the shape of `like`, (B, N): `initial()`, unless overridden."""
-        values = [s.to(like) if isinstance(s, Tensor) else like.new_full((), s) for s in self.initial()]
-        return tuple([value.expand_as(like) for value in values])
+        found: States = ()
+        for start in self.initial():  # no comprehension: that is a call on the way of every forward pass
+            value = start.to(like) if isinstance(start, Tensor) else like.new_full((), start)
+            found = (*found, value.expand_as(like))
+        return found
 
     def membrane(self, state: States, coefficients: States) -> Tensor:
         """Return the membrane potential after the reset; by default the first state variable."""
