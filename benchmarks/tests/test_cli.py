@@ -81,6 +81,7 @@ def test_a_record_made_again_is_the_same_outside_measured_and_told_in_its_own_me
         ("run lif digits --profile quik", "did you mean 'quick'"),
         ("run lif digits --set training.selection=best-test", "reproduce --study selection"),
         ("run lif digits --engine fast", "fast"),
+        ("run lif digits --engine triton", "runs on CUDA tensors"),
         ("run lif digits --threads 99999999999", "--threads is 99999999999; it must be"),
         ("run lif shd --data nowhere", "--data 'nowhere': this is not a folder"),
         ("run lif", "Missing argument 'task'. See delrec-bench run --help"),

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from delrec import count_parameters
+from delrec import LIF, count_parameters
+from delrec.engines import Request as Scan
 from delrec.engines import engine_for
 
 from delrec_bench.arithmetic import Arithmetic, why_not_portable
@@ -59,10 +60,7 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     values, point, searched = settle(request, method, task)
     # Runs on "cuda" may be queued where there is none.
     device = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
-    try:
-        engine = "none" if method.floor else engine_for(request.engine, device)[0].name
-    except ValueError as error:
-        raise BenchError(str(error)) from error
+    engine = "none" if method.floor else _engine(request.engine, device)
     data = _data(values, task, request.data, workspace)
     if data.metric != task.metric:
         raise BenchError(
@@ -129,6 +127,19 @@ def _data(values: Mapping[str, Any], task: Task, folder: str | None, workspace: 
 def _read(changed: Any, load: Any, *where: Any) -> TaskData:
     data: TaskData = load(*where)
     return data
+
+
+def _engine(name: str, device: str) -> str:
+    """The engine that this name is on a device; a `BenchError` where it is named and trains nothing there."""
+    try:
+        engine, named = engine_for(name, device)
+    except ValueError as error:
+        raise BenchError(str(error)) from error
+    if named and device == "cpu":
+        tried = Scan(torch.zeros(1, 1, 1, requires_grad=True), LIF().attach(1))
+        if reason := engine.broken or engine.supports(tried):
+            raise BenchError(f"engine is '{engine.name}', but it {reason}; use --engine auto or reference")
+    return engine.name
 
 
 def _arithmetic(asked: Arithmetic, device: str) -> Arithmetic:
