@@ -54,7 +54,7 @@ def test_the_answer_is_one_sentence_with_every_difference_and_the_mean_is_of_one
     each = "+10.00 points on shd, +9.95 points on digits and +10.05 points on formants-20"
     said, mean = page.answer
     assert said == f"Better on all tasks. {PAIR[0]} minus {PAIR[1]}: {each}."
-    assert mean.startswith("Mean over these 3 tasks: +10.00 points (95 % interval +9.")
+    assert mean.startswith("Mean of the declared comparison over these 3 tasks: +10.00 points (95 % interval +9.")
     forecasts = [made_up.forecast(m, r, 0.3 + 0.1 * i + 0.01 * r) for i, m in enumerate(PAIR) for r in range(8)]
     assert len(page_of([*pair_of(0.1), *forecasts]).answer) == 1
 
@@ -198,6 +198,8 @@ def test_where_samples_have_speakers_the_interval_over_runs_and_speakers_decides
         verdict, decides = difference.verdict, getattr(difference, name)
         assert (verdict.low, verdict.high, verdict.p) == (decides.low, decides.high, decides.p)
         assert verdict.verdict == word and page.rows[0]["rank_group"] == rank
+        # a second column with the same interval says nothing
+        assert ("95 % interval, also over samples" in verdict_table(page)) == (page is alone)
         (told,) = json.loads(to_json(page))["verdicts"]
         assert told[name] == [told["low"], told["high"]] and told["over_samples"] != told["over_repetitions"]
     one = page_of([r.changed(groups=[7] * 1000) for r in records]).differences[0]

@@ -162,7 +162,8 @@ def verdict_table(page: Page, shown: Sequence[Difference] | None = None) -> pd.D
     for d in page.differences if shown is None else shown:
         v, metric = d.verdict, d.method.metric
         form = metric.format_difference
-        wide = words.interval(form, e.low, e.high) if (e := d.over_samples) else ""
+        # where samples are clustered, the interval before it holds them
+        wide = "" if d.clustered or not (e := d.over_samples) else words.interval(form, e.low, e.high)
         margin, least = (Cell(words.difference(metric, x).lstrip("+"), value=x) for x in (v.margin, v.detectable))
         lines.append(
             {
