@@ -5,15 +5,14 @@ from dataclasses import fields, replace
 from itertools import product
 
 import numpy as np
+import short_runs
 from delrec_bench.config import settle
-from delrec_bench.methods.method import find_methods
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import RESULTS_VERSION, Record, expected_key
+from delrec_bench.records import RESULTS_VERSION, Asked, Failure, Record, expected_key
 from delrec_bench.report import words
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Comparison, Declaration, Expected
 from delrec_bench.studies.expansion import Study, expand
-from delrec_bench.tasks.task import find_tasks
 
 TASKS = {
     "digits": ("EMBEDDED", 64, 10, 0.80, 0.70),
@@ -31,7 +30,7 @@ METHODS = {  # name: (learned, control, weights, delays, gain)
     "delrec-synaptic": ("weights, recurrent delays", "delrec-synaptic-fixed", 9_828, 1_764, 0.07),
 }
 PAIR = ("delrec-synaptic", "delrec-synaptic-fixed")
-KNOWN = {name: replace(task, title="") for name, task in find_tasks().items()}
+KNOWN = {name: replace(task, title="") for name, task in short_runs.TASKS.items()}
 
 
 def made(**values):
@@ -45,6 +44,13 @@ def remade(record, **changes):
     aside = ("key", "version", "digest")
     fields = {name: getattr(record, name) for name in type(record).model_fields if name not in aside}
     return made(**(fields | changes))
+
+
+def failure_of(record, **changes):
+    """What is kept where this run diverged instead."""
+    asked = {name: getattr(record, name) for name in Asked.model_fields}
+    told = {"error": "NaN", "traceback": "secret", "diverged": True, "attempts": 1, "failed_at": "2026-01-02"}
+    return Failure(**(asked | told | changes))
 
 
 def record(method, task, repetition, kind="run", **changes):
@@ -195,14 +201,14 @@ def layer_delays(start, end):
 
 def of_the_board(profile, n, task, names, score, row_of=None):
     """Runs of the leaderboard's own settings on a task, or a stand-in of it; `score` is of (method, repetition)."""
-    methods = find_methods()
-    for request in expand("leaderboard", profile, methods, find_tasks()).requests:
+    methods, tasks = short_runs.METHODS, short_runs.TASKS
+    for request in expand("leaderboard", profile, methods, tasks).requests:
         if request.method in names and request.task == task and request.repetition < n:
             like = scored_at("delrec-axonal", request.repetition, score(request.method, request.repetition))
             kind = methods[request.method].kind
             stand_in = {"kind": "STAND-IN", "stamp": "STAND-IN", "classes": 10} if row_of else {}
             yield remade(
                 like, kind=kind, method=request.method, task=row_of or task, data=like.data | stand_in,
-                configuration=settle(request, methods[request.method], find_tasks()[task]).values,
+                configuration=settle(request, methods[request.method], tasks[task]).values,
                 parameters=like.parameters if kind == "run" else {}, command=request.command(),
             )  # fmt: skip

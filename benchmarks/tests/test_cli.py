@@ -14,12 +14,11 @@ import typer
 from delrec_bench import app
 from delrec_bench.app import command_line
 from delrec_bench.errors import RunError
-from delrec_bench.methods.method import find_methods
 from delrec_bench.records import read_record
 from delrec_bench.report.declared import names_of
 from delrec_bench.runs import single
 from delrec_bench.studies.expansion import Wanted, expand
-from delrec_bench.tasks.task import find_tasks
+from short_runs import METHODS, TASKS
 
 PROGRAM = [sys.executable, "-m", "delrec_bench.app"]
 TINY = "--epochs 2 --limit 30 --set hidden=6 --set task.test_limit=20 --engine reference".split()
@@ -50,15 +49,9 @@ def test_run_prints_one_json_object_and_is_not_done_again(checkout, capsys):
     assert code == 0 and json.loads(out) == content and "epoch" not in err
 
 
-def test_a_record_made_again_is_the_same_outside_measured_and_told_in_its_own_metric(checkout, capsys):
-    words = ["run", "delrec-axonal", "mackey-glass", *TINY, "--set", "recurrent_layers=[0]"]
-    records = []
-    for place in ("a", "b"):
-        code, out, _ = call(capsys, *words, "--runs", str(checkout / place))
-        assert code == 0 and " NMSE, epoch " in out and "%" not in out
-        records.append(read_record(Path(out.split("written: ")[1].strip())))
-    assert records[0].content == records[1].content
-    assert records[0].measured["wall_seconds"] != records[1].measured["wall_seconds"]
+def test_a_forecast_is_told_in_its_own_metric(checkout, capsys):
+    code, out, _ = call(capsys, "run", "delrec-axonal", "mackey-glass", *TINY, "--set", "recurrent_layers=[0]")
+    assert code == 0 and " NMSE, epoch " in out and "%" not in out
 
 
 @pytest.mark.parametrize(
@@ -68,7 +61,6 @@ def test_a_record_made_again_is_the_same_outside_measured_and_told_in_its_own_me
         ("run lif digit", "no task 'digit'; did you mean 'digits'"),
         ("run lif digits --set hiden=3", "unknown key 'hiden'; did you mean 'hidden'"),
         ("run lif digits --set hidden=a,b", "hidden"),
-        ("run lif digits --set tau=[1", "is not valid TOML"),
         ("run lif digits --set tau", "is not key=value"),
         ("run lif digits --set network.hidden=99999999999999999999", "network.hidden.0 is 99999999999999999999"),
         ("run lif mackey-glass --set task.tau=100000", "task.tau is 100000; it must be"),
@@ -96,7 +88,6 @@ def test_a_record_made_again_is_the_same_outside_measured_and_told_in_its_own_me
         ("reproduce --study mine.toml", "no study file 'mine.toml'"),
         ("reproduce --device tpu", "--device is 'tpu'; it must be 'cpu', 'cuda' or 'auto'"),
         ("reproduce --data shd", "--data 'shd' is not TASK=DIR"),
-        ("reproduce --jobs 0", "--jobs is 0"),
         ("reproduce --only-tasks=,", "--only-tasks is ',' and names nothing"),
         ("run lif digits --root nowhere", "--root 'nowhere' is not a folder"),
         ("list methods --methods=", "--methods is ''; give a folder"),
@@ -209,18 +200,17 @@ EXAMPLES = [words for text in EPILOGS for words in re.findall(r"\[bold]delrec-be
 def test_an_examples_study_profile_methods_and_tasks_are_there(example):
     """`reproduce --profile paper` was an example after the profile had gone."""
     words = shlex.split(example)
-    methods, tasks = find_methods(), find_tasks()
 
     def said(option, usual=None):
         return words[words.index(option) + 1] if option in words else usual
 
     if words[0] in ("run", "search") and "--methods" not in words:
-        assert methods[words[1]] and tasks[words[2]]
+        assert METHODS[words[1]] and TASKS[words[2]]
     usual = "leaderboard" if words[0] in ("reproduce", "report", "leaderboard", "compare") else None
     study = said("--study", said("--of", usual))
     if study is not None and not study.endswith(".toml"):
         only = [said(f"--only-{what}") for what in ("methods", "tasks")]
         wanted = Wanted(*(None if names is None else tuple(names.split(",")) for names in only))
-        made = expand(study, said("--profile"), methods, tasks, wanted)
+        made = expand(study, said("--profile"), METHODS, TASKS, wanted)
         if words[0] == "compare" and words[1].startswith("delrec"):
             assert {words[1], words[2]} <= set(names_of(made).values())

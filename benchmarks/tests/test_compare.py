@@ -5,7 +5,7 @@ import pytest
 from delrec_bench import app
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
-from delrec_bench.records import Failure, find_record, publish, read_folder, read_record, write_record
+from delrec_bench.records import find_record, publish, read_folder, read_record, write_record
 from delrec_bench.runs.trained import network_of
 from delrec_bench.workspace import workspace_at
 from short_runs import study
@@ -82,13 +82,9 @@ def test_a_run_of_another_method_that_diverged_does_not_matter(tmp_path, compare
     like = made_up.of_the_board("quick", 5, "digits", ("lif", "rlif", "gru"), lambda m, r: 0.5 + 0.1 * (m == "gru"))
     gone = next(record for record in like if record.method == "rlif")
     written(tmp_path, [record for record in like if record is not gone])
-    failure = Failure(
-        key=gone.key, configuration=gone.configuration, provenance=gone.provenance, method="rlif", task="digits",
-        repetition=gone.repetition, command="", error="", traceback="", diverged=True, attempts=1, failed_at="",
-    )  # fmt: skip
     folder = tmp_path / "runs" / gone.key
     folder.mkdir()
-    (folder / "failure.json").write_text(failure.model_dump_json())
+    (folder / "failure.json").write_text(made_up.failure_of(gone).model_dump_json())
     code, (sides, _, line) = compared("gru", "lif")
     assert code == 0 and sides == "gru − lif" and "+10.00 points" in line
 

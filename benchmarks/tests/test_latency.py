@@ -2,6 +2,7 @@
 
 import json
 import random
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -95,14 +96,13 @@ def test_the_gate_stops_a_wrong_result_in_the_published_loop_too(monkeypatch):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A subject of a small network on drawn inputs, by method."""
-    held, workspace = {}, workspace_at(tmp_path_factory.mktemp("latency"))
+    workspace = workspace_at(tmp_path_factory.mktemp("latency"))
 
+    @cache
     def make(method):
-        if method not in held:
-            request = Request(method, "shd", profile="paper", overrides=SMALL)
-            run = latency.planned(request, METHODS, TASKS, workspace)
-            held[method] = latency.subject(latency.opened(run, METHODS, TASKS, workspace))
-        return held[method]
+        request = Request(method, "shd", profile="paper", overrides=SMALL)
+        run = latency.planned(request, METHODS, TASKS, workspace)
+        return latency.subject(latency.opened(run, METHODS, TASKS, workspace))
 
     return make
 

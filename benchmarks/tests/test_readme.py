@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.method import find_methods
 from delrec_bench.records import read_store
 from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
@@ -15,8 +14,8 @@ from delrec_bench.report.declared import BOARD, page_of
 from delrec_bench.report.tables import as_text, row_table, verdict_table
 from delrec_bench.report.writing import END, START, board_part, to_json, write_board_part
 from delrec_bench.studies.expansion import Wanted, expand
-from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import base_and_folder
+from short_runs import METHODS, TASKS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,10 +31,9 @@ def numbers(text):
 
 @cache
 def published(study, profile=None, data=()):
-    methods, tasks = find_methods(), find_tasks()
     records, failures = stored()
-    expanded = expand(study, profile, methods, tasks, Wanted(data=dict(data)))
-    return build(page_of(expanded, methods, tasks, records, failures), records)
+    expanded = expand(study, profile, METHODS, TASKS, Wanted(data=dict(data)))
+    return build(page_of(expanded, METHODS, TASKS, records, failures), records)
 
 
 @cache

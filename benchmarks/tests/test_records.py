@@ -31,10 +31,7 @@ VALUES = {
     "history": [{"epoch": 0, "loss": 2.3, "rates": {"0": 0.05}}],
     "measured": {"wall_seconds": 1.5},
 }
-FAILURE = records.Failure(
-    **{name: getattr(RUN, name) for name in records.Asked.model_fields},
-    **{"error": "the loss is nan", "traceback": "...", "diverged": True, "attempts": 1, "failed_at": "2026-01-02"},
-)
+FAILURE = made_up.failure_of(RUN)
 
 
 def make(**changes):
@@ -242,7 +239,7 @@ def test_runs_that_diverged_are_kept_until_they_are_done(tmp_path):
     assert [f.key for f in lost] == [RUN.key] and lost[0].traceback == ""
     table = records.read_table(tmp_path / "results.parquet")
     row = table[table.key == RUN.key].iloc[0]
-    assert pd.isna(row.score) and row.failed == "the loss is nan" and row.method == "lif"
+    assert pd.isna(row.score) and row.failed == "NaN" and row.method == "lif"
     records.publish(tmp_path, [RUN])
     assert records.read_store(tmp_path)[1] == []
 

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 from delrec_bench.config import Request
-from delrec_bench.records import Failure
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import page_of
 from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.file import PrimaryTable
 from short_runs import METHODS, TASKS
+
+from benchmarks.tests import made_up
 
 PAIR = ("delrec-axonal", "delrec-axonal-fixed")
 
@@ -80,10 +81,7 @@ def test_what_is_derived_from_a_run_that_diverged_is_not_awaited():
     whole = [Request(PAIR[0], "digits", r, point=(("evaluation.lesion", "none"),)) for r in range(2)]
     lesion = (("evaluation.lesion", "permute"),)
     pruned = [replace(r, overrides=lesion, point=lesion) for r in whole]
-    failure = Failure(
-        key=f"{0:064x}", configuration={}, method=PAIR[0], task="digits", repetition=0, command="run", error="NaN",
-        traceback="", diverged=True, attempts=1, failed_at="",
-    )  # fmt: skip
+    failure = made_up.failure_of(made_up.scored_at(PAIR[0], 0, 0.5), key=f"{0:064x}", command="run")
     found = declared([*whole, *pruned], failures=[failure])
     assert [int(one.key, 16) for one in found.diverged] == [0, 2] and "permute" in found.diverged[1].command
     assert [int(key, 16) for key in build(found, []).missing] == [1, 3]

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from delrec_bench.methods.method import find_methods
 from delrec_bench.report import declared, drawing, figures
 from delrec_bench.report.content import build
 from delrec_bench.studies.expansion import expand
 from delrec_bench.studies.file import study_file, study_files
-from delrec_bench.tasks.task import find_tasks
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from short_runs import METHODS, TASKS
 
 from benchmarks.tests import made_up
 from benchmarks.tests.made_up import PAIR, page_of, pair_of
@@ -72,17 +71,16 @@ PAGES = [(name, profile) for name, path in study_files().items() for profile in 
 def test_the_page_of_every_study_has_one_main_figure(name, profile, monkeypatch):
     """A page without a sweep or a declared comparison had none."""
     monkeypatch.setattr(drawing, "text_of", lambda _: "")
-    methods, tasks = find_methods(), find_tasks()
-    study = expand(name, profile, methods, tasks)
+    study = expand(name, profile, METHODS, TASKS)
     study = replace(study, requests=tuple(request for request in study.requests if request.repetition == 0))
     accuracy, error = made_up.scored_at("lif", 0, 0.5), made_up.forecast("lif", 0, 0.3)
     records = [
         (error if request.task == "mackey-glass" else accuracy).changed(
-            key=f"{i:064x}", kind=methods[request.method].kind, method=request.method, task=request.task, history=[]
+            key=f"{i:064x}", kind=METHODS[request.method].kind, method=request.method, task=request.task, history=[]
         )
         for i, request in enumerate(study.requests)
     ]
-    page = build(declared.page_of(study, methods, tasks, keys=[r.key for r in records]), records)
+    page = build(declared.page_of(study, METHODS, TASKS, keys=[r.key for r in records]), records)
     assert len(figures.draw(page)) == 1
 
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 import pytest
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import Failure
 from delrec_bench.report import tables, words
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import draw
@@ -205,13 +204,7 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
 
 def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
     declared, records = small(n=3)
-    gone = records[0]
-    failure = Failure(
-        key=gone.key, configuration=gone.configuration, provenance=gone.provenance, method="lif", task="digits",
-        repetition=0, command="delrec-bench run lif digits", error="NaN", traceback="secret", diverged=True, attempts=1,
-        failed_at="2026-01-02T03:04:05+00:00",
-    )  # fmt: skip
-    publish(clone, replace(declared, diverged=(failure,)), records[1:])
+    publish(clone, replace(declared, diverged=(made_up.failure_of(records[0]),)), records[1:])
     folder = clone.reports / "made-up"
     text = (folder / "made-up.md").read_text()
     said = "One run diverged and has no score; its row is not ranked."

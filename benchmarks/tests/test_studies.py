@@ -308,13 +308,6 @@ def test_whatever_a_study_file_holds_only_our_own_error_comes(tmp_path, data):
         assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("name", file.study_files())
-def test_every_study_of_this_package_expands_in_every_profile(name):
-    for profile in file.study_file(file.study_path(name)).profiles:
-        assert expansion.expand(name, profile, METHODS, TASKS).requests, profile
-    assert expansion.expand(name, None, METHODS, TASKS).page == name
-
-
 @pytest.mark.slow
 def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(tmp_path, checkout, monkeypatch):
     monkeypatch.setattr(study_commands, "LATENCY_SECONDS", 0.5)

@@ -5,7 +5,6 @@ import os
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -28,11 +27,6 @@ def alone(tmp_path_factory):
     return done(Request("lif", "digits", overrides=TINY), workspace_at(tmp_path_factory.mktemp("alone")))
 
 
-def made(path: Path) -> Path:
-    path.mkdir()
-    return path
-
-
 @pytest.mark.mlflow
 @pytest.mark.parametrize(
     "name", ["record.json", "checkpoint.pt", "resume.pt", "history.jsonl", "failure.json", "mine.json", "mine.csv"]
@@ -41,7 +35,8 @@ def test_no_room_for_a_file_is_told_and_the_next_call_makes_it(tmp_path, monkeyp
     (tmp_path / "mine.toml").write_text(study(["lif", "counts-only"]))
     monkeypatch.setattr(folder, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")  # refused at once: the page comes from the records
-    root = made(tmp_path / "root")
+    root = tmp_path / "root"
+    root.mkdir()
     words = ["reproduce", "--study", str(tmp_path / "mine.toml"), "--root", str(root), "--no-latency", "--jobs", "1"]
     with monkeypatch.context() as patch:
         if name == "failure.json":  # why it failed cannot be kept; that comes first, what failed is its cause
@@ -84,7 +79,8 @@ def may_mount() -> bool:
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not may_mount(), reason="this user may not mount, not even in a namespace")
 def test_a_disk_that_is_really_full_or_read_only_is_told_and_costs_nothing(tmp_path, alone):
-    root = made(tmp_path / "root")
+    root = tmp_path / "root"
+    root.mkdir()
     words = ["unshare", "-rm", "sh", "-c", MOUNTED, "sh", sys.executable, "-m", "delrec_bench.app", *RUN]
     ended = subprocess.run([*words, "--root", "."], capture_output=True, text=True, timeout=280, cwd=root)
     assert "bug" not in ended.stderr and "Traceback" not in ended.stderr, ended.stderr
@@ -102,10 +98,10 @@ def test_no_home_is_no_error(tmp_path, alone, home):
     gone = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "DELREC_CACHE", "MPLCONFIGDIR")
     environment = {name: value for name, value in os.environ.items() if name not in gone}
     environment |= {} if home is None else {"HOME": home}
-    words = [sys.executable, "-m", "delrec_bench.app", *RUN, "--root", str(made(tmp_path / "root"))]
+    words = [sys.executable, "-m", "delrec_bench.app", *RUN, "--root", str(tmp_path)]
     ended = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=280)
     assert ended.returncode == 0, ended.stderr
-    assert read_folder(tmp_path / "root" / "runs")[0][0].content == alone.content
+    assert read_folder(tmp_path / "runs")[0][0].content == alone.content
 
 
 def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
@@ -125,7 +121,8 @@ def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
 @pytest.mark.timeout(600)
 def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose_nothing(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    root = made(tmp_path / "one folder ü 中")
+    root = tmp_path / "one folder ü 中"
+    root.mkdir()
     studies = {"first": ["lif", "counts-only"], "second": ["lif", "time-slices"]}
     running = []
     for name, methods in studies.items():

@@ -1,6 +1,6 @@
 """Training: schedules, the chosen epoch, and test data that is seen once."""
 
-import io
+import copy
 import math
 from types import SimpleNamespace
 
@@ -88,31 +88,22 @@ def test_delays_have_their_own_optimiser_and_neither_they_nor_norms_decay():
     assert optimisation.rates()["lr_delays"] == pytest.approx(0.0, abs=1e-12)
 
 
-class Kept:
-    """A keeper whose run is killed in the middle of the epoch after the second, and one that goes on from there."""
-
-    def __init__(self, saved: bytes | None = None) -> None:
-        self.saved = saved
-
-    def checkpoint(self):
-        return None if self.saved is None else torch.load(io.BytesIO(self.saved), weights_only=False)
-
-    def epoch_ended(self, entry, capture):
-        if entry["epoch"] == 2 and self.saved is None:
-            file = io.BytesIO()
-            torch.save(capture(), file)
-            self.saved = file.getvalue()
-
-
 @pytest.mark.parametrize("step", ["update", "epoch"])
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "step", "plateau"])
 def test_a_training_that_goes_on_from_a_checkpoint_ends_the_same_to_the_bit(schedule, step):
     config = TrainingConfig(
         epochs=5, batch=8, lr_weights=1e-2, schedule_weights=schedule, schedule_delays=schedule, schedule_step=step
     )
-    kept, model = Kept(), network(dropout=0.2, recurrent_dropout=0.2)
-    whole = fit(model, samples(), samples(seed=1), config, keeper=kept)
-    rest = fit(network(dropout=0.2, recurrent_dropout=0.2), samples(), samples(seed=1), config, keeper=Kept(kept.saved))
+    saved: list = []
+
+    def trained(checkpoint):
+        keeper = SimpleNamespace(checkpoint=checkpoint, epoch_ended=lambda _, now: saved.append(copy.deepcopy(now())))
+        model = network(dropout=0.2, recurrent_dropout=0.2)
+        return fit(model, samples(), samples(seed=1), config, keeper=keeper)
+
+    whole = trained(lambda: None)
+    second = saved[1]
+    rest = trained(lambda: second)  # as if it had been killed in the third epoch
     assert rest.history == whole.history and len(rest.history) == 5
     assert all(torch.equal(rest.state[name], value) for name, value in whole.state.items())
 
