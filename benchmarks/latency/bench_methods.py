@@ -1,8 +1,8 @@
 """Training step, batch inference and batch 1 of methods on tasks' shapes: `delrec-bench bench` runs it by a plan.
 
 Before each round of a method the no-delay network runs once on as many samples, so that every ratio is of two times of
-one round. The no-delay network's own row is measured against itself and must hold 1. By a plan, what was measured of a
-method is written as a record before the next one is built.
+one round. The no-delay network's own row is measured against itself and must hold 1. What was measured of a method is
+written as a record before the next one is built.
 """
 
 from __future__ import annotations
@@ -15,41 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delrec_bench.config import Request
-from delrec_bench.latency import BASELINE, MODES, Plan, Subject, label, opened, planned, subject, to_measure
+from delrec_bench.latency import BASELINE, MODES, Plan, Subject, label, opened, subject
 from delrec_bench.latency.measuring import record_of
 from delrec_bench.latency.timing import Times, time_in_turn
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import write_record
 from delrec_bench.tasks.task import find_tasks
-from delrec_bench.workspace import find_workspace
 
 
 @lru_cache(1)
 def plan_of(config: pytest.Config) -> Plan:
-    """The plan of --plan; without it the board's methods on the tasks that need no download."""
-    if path := config.getoption("--plan"):
-        plan: Plan = pickle.loads(Path(path).read_bytes())
-        return plan
-    methods, tasks = find_methods(), find_tasks()
-    chosen = [name for name, m in methods.items() if m.board and m.build is not None]
-    embedded = [name for name, task in tasks.items() if task.embedded]
-    threads = config.getoption("--threads")
-    requests = to_measure([Request(m, t, threads=threads) for t in embedded for m in chosen], methods, tasks)
-    runs = [planned(request, methods, tasks, find_workspace()) for request in requests]
-    return Plan(runs, range(len(runs)), ((), ()), None, 2.0, "")
-
-
-@lru_cache(1)
-def baseline_of(plan: Plan, place: int, batch: int) -> Subject:
-    """The no-delay network of a batch."""
-    return built(plan, place, batch)
+    """The plan that `delrec-bench bench` wrote to --plan."""
+    plan: Plan = pickle.loads(Path(config.getoption("--plan")).read_bytes())
+    return plan
 
 
 def built(plan: Plan, place: int, batch: int | None = None) -> Subject:
     """The subject of a planned run."""
     methods, tasks = (find(folders) for find, folders in zip((find_methods, find_tasks), plan.folders, strict=True))
-    return subject(opened(plan.runs[place], methods, tasks, plan.workspace or find_workspace()), batch)
+    return subject(opened(plan.runs[place], methods, tasks, plan.workspace), batch)
+
+
+baseline_of = lru_cache(1)(built)  # the no-delay network of a batch
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -65,7 +52,7 @@ def pair(pytestconfig: pytest.Config, place: int) -> Iterator[tuple[Subject, Sub
     yardstick = rows.index((BASELINE, rows[place][1]))
     network = built(plan, place)
     yield network, baseline_of(plan, yardstick, network.inputs.shape[1]), times
-    if plan.workspace is not None and times:
+    if times:
         record = record_of(network, times, pytestconfig.getoption("--threads"), plan.command)
         write_record(plan.workspace.runs / record.key / "record.json", record)
 

@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="engines: where networks are")
     group.addoption("--shapes", action="append", choices=list(SHAPES), help="engines: these shapes alone")
     group.addoption("--write", action="store_true", help="engines: write reports/engines.md or engines-cuda.md")
-    group.addoption("--plan", default="", help="methods: what to measure, as delrec-bench bench writes it")
+    group.addoption("--plan", help="methods: what to measure, as delrec-bench bench writes it")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -124,8 +124,7 @@ class TaskData:
     def identity(self) -> dict[str, Any]:
         """What a key says of the data."""
         names = ("name", "kind", "digest", "classes", "channels", "steps", "step_ms", "representation")
-        parts = {"train": self.train, "valid": self.valid, "test": self.test}
-        sizes = {name: len(part) for name, part in parts.items() if part is not None}
+        sizes = {name: len(getattr(self, name)) for name in ("train", "valid", "test")}
         return {name: getattr(self, name) for name in names} | {"sizes": sizes}
 
 

@@ -41,7 +41,7 @@ class Plan:
     runs: Sequence[Planned]  # the no-delay network of each task among them
     measure: Sequence[int]  # their places; the others are only compared with
     folders: tuple[Sequence[str], Sequence[str]]  # of more methods, and of more tasks
-    workspace: Workspace | None  # where records are kept; None keeps none
+    workspace: Workspace  # where records are kept
     seconds: float  # for one method on one task
     command: str  # that measures again
 

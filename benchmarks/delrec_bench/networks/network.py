@@ -159,11 +159,9 @@ class Network(Trainable):
         self._spikes: list[Tensor] = []
 
     @staticmethod
-    def _make_leak(config: NetworkConfig) -> LIF:
+    def _make_leak(config: NetworkConfig) -> Neuron:
         tau = config.tau if config.readout_tau is None else config.readout_tau
-        leak = LIF(tau=tau, threshold=_OUT_OF_REACH, reset="hard", detach_reset=True)
-        leak.attach(config.classes)
-        return leak
+        return LIF(tau=tau, threshold=_OUT_OF_REACH, reset="hard", detach_reset=True).attach(config.classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return outputs (T', B, classes) of a sequence (T, B, inputs)."""

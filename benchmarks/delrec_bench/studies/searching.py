@@ -10,7 +10,6 @@ decides. All of it are trials: they have seeds that no repetition has, are score
 test set.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from delrec_bench.environment import provenance
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import canonical_json, finished_record
+from delrec_bench.records import canonical_json, digest, finished_record
 from delrec_bench.studies.expansion import drawn
 from delrec_bench.studies.work import Cost, Work
 
@@ -97,7 +96,7 @@ class Searching:
             seed=self.seed,
             methods=list(self.methods),
             revision=str(provenance()["revision"])[:12],
-            space=hashlib.sha256(canonical_json(SPACE).encode()).hexdigest()[:8],
+            space=digest(canonical_json(SPACE))[:8],
             chosen=winner.number,
             settings=winner.settings,
             draws=draws,

@@ -1,6 +1,5 @@
 """MLflow's store: opening it, and what is written to it and read back, in its own words."""
 
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
-from delrec_bench.records import Asked, Record, in_order, read_record, record_text
+from delrec_bench.records import Asked, Record, digest, in_order, read_record, record_text
 from delrec_bench.schema import dotted
 from delrec_bench.workspace import Workspace, locked
 
@@ -47,7 +46,9 @@ EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": "Runs of delrec-bench: a study carries its page and mean scores; its runs stand below it.",
 }
-KEY, STUDY, CONTENT = "delrec.key", "delrec.study", "delrec.content"
+KEY, STUDY = "delrec.key", "delrec.study"
+# Digest of the record's file, `measured` included: another making of the same record replaces its run.
+CONTENT = "delrec.content"
 RECORD = "record.json"
 VALUE_LENGTH, NAME_LENGTH = 6000, 250  # characters at most
 _SOURCE = {"mlflow.source.name": "delrec-bench", "mlflow.source.type": "LOCAL"}
@@ -89,7 +90,7 @@ def sync(
         for record in records:
             run = known.get(record.key)
             there = None if run is None else run.data.tags.get(CONTENT)
-            if there == _content(record):
+            if there == digest(record_text(record)):
                 unchanged += 1
                 continue
             if run is not None and there is not None:
@@ -263,7 +264,7 @@ class Store:
         }
         self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self.client.set_terminated(run_id, end_time=end)
-        self.client.set_tag(run_id, CONTENT, _content(record))
+        self.client.set_tag(run_id, CONTENT, digest(record_text(record)))
 
     def _log_model(self, run_id: str, record: Record, module: Any) -> None:
         """The module as MLflow's pytorch flavour stores it: a pickle, which loading executes, for one's own store."""
@@ -302,8 +303,3 @@ def numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def milliseconds(text: str) -> int:
     """ISO 8601 in ms since 1970."""
     return int(1000 * datetime.fromisoformat(text).timestamp())
-
-
-def _content(record: Record) -> str:
-    """Digest of the record's file, `measured` included: another making of the same record replaces its run."""
-    return hashlib.sha256(record_text(record).encode()).hexdigest()

@@ -9,21 +9,20 @@ from delrec import FeedforwardDelays, RecurrentDelays
 from torch import Tensor
 
 QUANTILES = np.linspace(0, 1, 11)
-KEPT = 64  # delays of a layer that are kept one by one
+KEPT = 64  # delays of a layer that are kept one by one, evenly spaced among all
 
 
-def summary(start: Mapping[str, Tensor], model: Any, kept: int = KEPT) -> list[dict[str, Any]]:
+def summary(start: Mapping[str, Tensor], model: Any) -> list[dict[str, Any]]:
     """Return `Record.delays`: the delays of each layer in steps, at the start and now.
 
     Args:
         start: `model.delays()` before training.
         model: A `delrec.Trainable`, trained.
-        kept: How many delays of a layer are kept one by one, evenly spaced among all.
     """
     layers = []
     for name, delay in model.delays().items():
         before, after = (_flat(values) for values in (start[name], delay))
-        chosen = np.unique(np.linspace(0, len(after) - 1, min(kept, len(after))).round().astype(int))
+        chosen = np.unique(np.linspace(0, len(after) - 1, min(KEPT, len(after))).round().astype(int))
         module = model.get_submodule(name) if name in dict(model.named_modules()) else None
         weight = outgoing(module)
         units = {"start": _short(before[chosen]), "end": _short(after[chosen])}

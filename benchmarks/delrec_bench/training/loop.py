@@ -40,8 +40,7 @@ def build(resolved: Resolved) -> Any:
     seed_everything(resolved.seeds.stream("initialisation"))
     network = {**settings["network"], "engine": settings["engine"]}
     model = resolved.method.network(network, data.channels, data.classes)
-    dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
-    return model.to(device=resolved.device, dtype=dtype)
+    return model.to(device=resolved.device, dtype=getattr(torch, resolved.dtype))
 
 
 def exact(device: str) -> AbstractContextManager[None]:
@@ -213,8 +212,7 @@ def _diverging(epoch: int) -> Iterator[None]:
 
 def sigma_of(model: Any) -> float | None:
     """Return the largest spread of recurrent delays in steps, None in a network without them."""
-    sigmas = [float(module.sigma) for module in model.modules() if isinstance(module, RecurrentDelays)]
-    return max(sigmas) if sigmas else None
+    return max((float(m.sigma) for m in model.modules() if isinstance(m, RecurrentDelays)), default=None)
 
 
 def delays_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> int:

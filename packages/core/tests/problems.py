@@ -8,6 +8,7 @@ import torch
 from delrec import LIF, ATan, DelayInit, FeedforwardDelays, RecurrentDelays, Triangle
 from delrec import engines as interface
 from delrec.engines import Request, State
+from hypothesis import strategies as st
 
 try:
     from delrec.engines.triton import INTERPRETED
@@ -79,7 +80,7 @@ def problem(
         arguments["delay"] = (uniform(*shape) * reach).to(dtype).requires_grad_()
         width = 1 + sigma * (uniform(size) if spread else torch.ones((), dtype=F64, device=device))
         arguments["width"] = width.to(dtype).requires_grad_()
-    if mask:
+    if mask and form != "none":
         shape = (batch, size) if mask == "sequence" else (steps, batch, size)
         arguments["mask"] = (torch.rand(shape, generator=draw).to(device) < 0.7).to(dtype) / 0.7
     if past:
@@ -104,6 +105,25 @@ def result(engine, arguments, seed=5):
     wanted = leaves(arguments)
     grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
     return out, dict(zip(wanted, grads, strict=True))
+
+
+def pulled(out):
+    """A loss whose gradient differs at every output."""
+    return (out * torch.arange(1, out.numel() + 1, dtype=out.dtype).view_as(out).sin()).sum()
+
+
+def gradients(module, out, *inputs):
+    leaves = [*inputs, *(p for p in module.parameters() if p.requires_grad)]
+    return torch.autograd.grad(pulled(out), leaves, allow_unused=True, retain_graph=True)
+
+
+def any_problem(steps, batch, size, **choices):
+    """Problems of up to so many steps, samples and neurons, for Hypothesis; choices: values of `sigma` and others."""
+    choices |= {"mask": [None, "sequence", "step"], "spread": [False, True], "seed": range(11)}
+    sizes = [st.integers(1, most) for most in (steps, batch, size)]
+    forms = st.sampled_from(["none", "axonal", "synaptic"])
+    drawn = {name: st.sampled_from(values) for name, values in choices.items()}
+    return st.builds(problem, st.sampled_from(sorted(NEURONS)), forms, *sizes, **drawn)
 
 
 def with_threads(count, function):
@@ -166,5 +186,5 @@ def delays_agree(case, engine, device, whole=False, **options):
     layer, x = layer.to(device), x.to(device)
     if whole:
         layer.round_()
-    for a, b in zip(delays_outcome(layer, x, engine), delays_outcome(layer, x, "reference"), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    found = [delays_outcome(layer, x, name) for name in (engine, "reference")]
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)

@@ -1,20 +1,11 @@
 """Behaviour on a GPU, as far as it can be tested without one."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from delrec import NotFiniteError, RecurrentDelays, check_finite
 from delrec.engines import engine_for
-
-
-class Arrived:
-    """A flag's event: the flag is there."""
-
-    @staticmethod
-    def query():
-        return False  # until it is waited for
-
-    def synchronize(self):
-        self.query = lambda: True
 
 
 def test_what_the_last_batch_held_is_told_when_asked():
@@ -22,7 +13,9 @@ def test_what_the_last_batch_held_is_told_when_asked():
     model = torch.nn.Sequential(torch.nn.Linear(3, 3), layer)
     check_finite(model)
     for finite in (True, False):
-        layer._watch._pending.append((Arrived(), torch.tensor(finite), "current holds NaN"))
+        event = Mock()
+        event.query = lambda event=event: event.synchronize.called  # its flag is there once it is waited for
+        layer._watch._pending.append((event, torch.tensor(finite), "current holds NaN"))
     layer._watch._read()
     with pytest.raises(NotFiniteError, match=r"current holds NaN \(found in an earlier call\)"):
         check_finite(model)

@@ -13,7 +13,8 @@ from delrec.engines import EngineError, Request, scan
 from delrec.verify import check_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from problems import F64, NEURONS, assert_equal, difference, problem, result, run
+from problems import CARD as DEVICE
+from problems import F64, NEURONS, any_problem, assert_equal, difference, problem, result, run
 
 pytest.importorskip("triton", "3.4", reason="the triton engine needs triton: pip install 'delrec[triton]'")
 from delrec.engines.triton import ENGINE, tiles
@@ -21,7 +22,6 @@ from delrec.engines.triton import scan as passes
 from delrec.engines.triton.axonal import MANY
 from delrec.engines.triton.tiles import INTERPRETED, Tiles, tiles_for
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="no card, and TRITON_INTERPRET is not set")
 SLOW = pytest.mark.slow if DEVICE == "cpu" else ()  # in the interpreter; `nox -s gpu-check` runs it
 FEW = settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
@@ -42,26 +42,13 @@ def of_rows(rows, size, batch, dtype):
 
 @FEW
 @given(
-    neuron=st.sampled_from(sorted(NEURONS)),
-    form=st.sampled_from(["none", "axonal", "synaptic"]),
-    steps=st.integers(1, 6),
-    batch=st.integers(1, 18),
-    size=st.integers(1, 18),
-    sigma=st.sampled_from([0.0, 0.7, 2.0, 4.5]),
-    mask=st.sampled_from([None, "sequence", "step"]),
-    spread=st.booleans(),
-    reach=st.sampled_from([0.0, 3.0, 40.0]),
-    past=st.sampled_from([0, 1, 5]),
-    seed=st.integers(0, 10),
-    rows=st.sampled_from([1, 4, 16]),
+    any_problem(6, 18, 18, sigma=[0.0, 0.7, 2.0, 4.5], reach=[0.0, 3.0, 40.0], past=[0, 1, 5], device=[DEVICE]),
+    st.sampled_from([1, 4, 16]),
 )
-def test_equals_the_reference_in_float64(
-    neuron, form, steps, batch, size, sigma, mask, spread, reach, past, seed, rows
-):
-    chosen = {"sigma": sigma, "mask": mask if form != "none" else None, "spread": spread}
+def test_equals_the_reference_in_float64(arguments, rows):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passes, "tiles_for", lambda *of: of_rows(rows, *of))
-        agrees(made(neuron, form, steps, batch, size, seed=seed, reach=reach, past=past, **chosen))
+        agrees(arguments)
 
 
 @pytest.mark.parametrize(("form", "sigma"), [("axonal", 17.0), ("synaptic", 0.0)])
@@ -202,7 +189,7 @@ def test_every_tile_gives_the_same(tile, form, sigma, monkeypatch):
     monkeypatch.setattr(passes, "connection_tiles" if form == "synaptic" else "tiles_for", chosen)
     steps, size = (6, 18) if form == "synaptic" else (9, 17)
     batch = 2 if rows == 1 else 3
-    arguments = made("soft", form, steps, batch, size, sigma, mask="sequence" if form != "none" else None, past=2)
+    arguments = made("soft", form, steps, batch, size, sigma, mask="sequence", past=2)
     assert sigma == 0 or most_taps(arguments) > MANY.value
     agrees(arguments)
 

@@ -5,22 +5,14 @@ import runpy
 from pathlib import Path
 
 import delrec.recurrent
-import pytest
 import torch
+from problems import with_threads
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def run(name):
-    return runpy.run_path(str(EXAMPLES / f"{name}.py"))
+def run(name, folder=EXAMPLES):
+    return with_threads(1, lambda: runpy.run_path(str(folder / f"{name}.py")))
 
 
 def test_the_example_recalls_what_it_heard_twenty_steps_ago(capsys):
@@ -33,9 +25,8 @@ def test_without_its_recurrent_connections_it_does_not(tmp_path):
     text = (EXAMPLES / "delayed_recall.py").read_text(encoding="utf-8")
     assert "optimiser.step()" in text
     text = text.replace("optimiser.step()", "optimiser.step(); spiking.weight.data.zero_()")
-    deaf = tmp_path / "deaf.py"
-    deaf.write_text(text.replace("range(300)", "range(60)"), encoding="utf-8")
-    assert runpy.run_path(str(deaf))["accuracy"] < 0.45
+    (tmp_path / "deaf.py").write_text(text.replace("range(300)", "range(60)"), encoding="utf-8")
+    assert run("deaf", tmp_path)["accuracy"] < 0.45
 
 
 def test_own_model_learns():

@@ -6,10 +6,11 @@ import pickle
 import pytest
 import torch
 from delrec import LIF, ATan, DelayInit, FeedforwardDelays, Neuron, RecurrentDelays, SpikeLinear, SpikingLayer, Triangle
-from problems import F64, ONLY_INTERPRETED, SLOWLY, SmoothATan
+from problems import F64, ONLY_INTERPRETED, SLOWLY, SmoothATan, gradients, pulled
 from torch import nn
 from torch.func import functional_call
 from torch.optim.swa_utils import AveragedModel
+from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 N = 6
@@ -94,29 +95,12 @@ def sequence(steps=7, batch=3, dtype=F64):
     return (x * 2 * (x > 0.4)).to(dtype)
 
 
-def pulled(out):
-    """A loss whose gradient differs at every output."""
-    return (out * torch.arange(1, out.numel() + 1, dtype=out.dtype).view_as(out).sin()).sum()
-
-
-def gradients(module, out, *inputs):
-    leaves = [*inputs, *(p for p in module.parameters() if p.requires_grad)]
-    return torch.autograd.grad(pulled(out), leaves, allow_unused=True)
-
-
-def agree(mine, theirs, **tolerance):
-    for a, b in zip(mine, theirs, strict=True):
-        assert (a is None) == (b is None)
-        if a is not None:
-            torch.testing.assert_close(a, b, **tolerance)
-
-
 @EVERY
 def test_to_a_dtype(name, engine):
     single, x = made(name, engine, torch.float32), sequence(dtype=torch.float32)
     assert single(x).dtype == torch.float32
     assert single.double()(x.double()).dtype == F64
-    agree([single(x.double())], [copy.deepcopy(single)(x.double())])
+    assert_close(single(x.double()), copy.deepcopy(single)(x.double()))
     half = single.to(torch.bfloat16)
     assert half(x.bfloat16()).dtype == torch.bfloat16
     assert half(x.bfloat16()).isfinite().all()
@@ -171,15 +155,15 @@ def test_compiled_whole_with_equal_gradients(name, engine):
     module, x = made(name, engine), sequence(5).requires_grad_()
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     out, expected = compiled(x), module(x)
-    torch.testing.assert_close(out, expected)
-    agree(gradients(module, out, x), gradients(module, expected, x))
+    assert_close(out, expected)
+    assert_close(gradients(module, out, x), gradients(module, expected, x))
 
 
 @EVERY
 def test_checkpointing(name, engine):
     module, x = made(name, engine), sequence().requires_grad_()
     out = checkpoint(module, x, use_reentrant=False)
-    agree(gradients(module, out, x), gradients(module, module(x), x))
+    assert_close(gradients(module, out, x), gradients(module, module(x), x))
 
 
 @EVERY
@@ -194,7 +178,7 @@ def test_functional_call_and_averages(name, engine):
     assert torch.equal(out, other(x))
     wanted = [v for v in values.values() if v.requires_grad]
     if wanted:
-        agree(torch.autograd.grad(pulled(out), wanted, allow_unused=True), gradients(other, other(x)))
+        assert_close(torch.autograd.grad(pulled(out), wanted, allow_unused=True), gradients(other, other(x)))
     if not values:
         return
     averaged = AveragedModel(module)
@@ -223,7 +207,7 @@ def test_inference_mode_then_training(name, engine):
         inside = module(x)
     out = module(x)
     assert torch.equal(inside, out)
-    agree(gradients(module, out, x), expected)
+    assert_close(gradients(module, out, x), expected)
 
 
 @EVERY
@@ -231,11 +215,11 @@ def test_two_forwards_before_one_backward_and_a_graph_kept(name, engine):
     module, x, y = made(name, engine), sequence().requires_grad_(), sequence(7).requires_grad_()
     one, two = gradients(module, module(x), x), gradients(module, module(y), y)
     first, second = module(x), module(y)
-    agree(gradients(module, second, y), two)
+    assert_close(gradients(module, second, y), two)
     leaves = [x, *(p for p in module.parameters() if p.requires_grad)]
     for _ in range(2):
         kept = torch.autograd.grad(pulled(first), leaves, retain_graph=True, allow_unused=True)
-        agree(kept, one)
+        assert_close(kept, one)
 
 
 @REFERENCE
@@ -273,7 +257,7 @@ def test_double_backward_is_right_on_the_reference(name):
     second = torch.zeros_like(x) if second is None else second
     step = 1e-6
     up, down = (slope(x + s * step * direction)[0].detach() for s in (1, -1))
-    torch.testing.assert_close(second, (up - down) / (2 * step), atol=2e-4, rtol=2e-4)
+    assert_close(second, (up - down) / (2 * step), atol=2e-4, rtol=2e-4)
 
 
 @EVERY
@@ -285,7 +269,7 @@ def test_strided_and_expanded_inputs(name, engine):
     moved = x.transpose(0, 1).contiguous().transpose(0, 1)
     assert torch.equal(module(moved), expected)
     one = x[:, :1].expand(-1, 3, -1).detach().requires_grad_()
-    agree(gradients(module, module(one), one), gradients(module, module(one.contiguous()), one))
+    assert_close(gradients(module, module(one), one), gradients(module, module(one.contiguous()), one))
 
 
 @EVERY
@@ -316,5 +300,5 @@ def test_a_whole_model_compiles_with_a_state_and_lengths():
     expected = model(x, None, lengths)  # the eager call that a foreign neuron needs
     first = compiled(x, None, lengths)
     assert torch.equal(first.spikes, expected.spikes)
-    torch.testing.assert_close(first.membrane, expected.membrane)
-    agree([compiled(x, first.state, lengths).spikes], [model(x, expected.state, lengths).spikes])
+    assert_close(first.membrane, expected.membrane)
+    assert_close(compiled(x, first.state, lengths).spikes, model(x, expected.state, lengths).spikes)
