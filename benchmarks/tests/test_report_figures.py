@@ -104,6 +104,17 @@ def test_the_lines_of_a_sweep_are_its_rows_and_a_control_shares_its_methods_colo
     assert figures.draw(page)[0] == made and drawn("sweep", page_of(pair_of(0.0, n=1))) == (None, None)
 
 
+def test_of_few_runs_the_bars_of_a_sweep_are_their_range(drawn):
+    """A page with two runs a row said that its bars were intervals, and showed none."""
+    records, runs = made_up.swept({"sigma": [0, 1]}, n=2, tasks=("digits",))
+    page = page_of(records, runs=runs, primary=None)
+    figure, made = drawn("sweep", page)
+    assert "bars are ranges of few runs." in made.caption
+    ends = {100 * end for row in page.rows for end in (min(row.scores.values()), max(row.scores.values()))}
+    shown = {y for bars in figure.axes[0].collections for segment in bars.get_segments() for _, y in segment}
+    assert sorted(shown) == pytest.approx(sorted(ends))
+
+
 def test_a_second_axis_is_lines_of_their_own_and_an_axis_of_names_keeps_the_studys_order(drawn):
     records, runs = made_up.swept({"rounding": ["restore", "in-place", "none"], "sigma": [3, 0]}, tasks=("digits",))
     figure, made = drawn("sweep", page_of(records, runs=runs, primary=None))

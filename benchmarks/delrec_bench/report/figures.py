@@ -120,7 +120,8 @@ def sweep(page: Page) -> Drawn | None:
         handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center")
         looks = [said for delays, said in _SAID.items() if (frame.delays == delays).any()]
-        caption = f"Mean test score; bars are 95 % intervals. {', '.join(looks)}."
+        bars = dict.fromkeys("95 % intervals" if row.compared else "ranges of few runs" for row in rows)
+        caption = f"Mean test score; bars are {' or '.join(bars)}. {', '.join(looks)}."
         return Drawn("sweep", f"Score by {words.setting(along)}", caption, drawing.text_of(figure))
 
 
@@ -129,7 +130,7 @@ def _mark(row: Row, along: str, places: Sequence[Any]) -> dict[str, Any]:
     point = dict(row.asked.point)
     place, elsewhere = places.index(point.pop(along)), words.place(point.items())
     line, group = row.asked.called + elsewhere, row.asked.base.partition("-fixed")[0] + elsewhere
-    ends = [row["score_mean"] if row[end] is None else row[end] for end in ("score_low", "score_high")]
+    ends = [row["score_mean"] if end is None else end for end in row.ends]
     low, high, score = map(row.metric.shown, (*ends, row["score_mean"]))
     delays = "spread" if row.asked.base.endswith("-fixed-spread") else row.delays
     told = {"task": row["task"], "line": line, "group": group, "delays": delays, "place": place}

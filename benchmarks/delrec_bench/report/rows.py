@@ -65,6 +65,13 @@ class Row:
         return len(self.records) > SHOWN_ONLY
 
     @property
+    def ends(self) -> tuple[Any, Any]:
+        """The ends of the 95 percent interval of its score; of few runs those of their range."""
+        if not self.records or self.compared:
+            return self["score_low"], self["score_high"]
+        return min(self.scores.values()), max(self.scores.values())
+
+    @property
     def resolution(self) -> float:
         """The smallest step of a score: 1 / test samples where it is a share of them, else 0."""
         return max((1 / r.result["total"] for r in self.records if self.metric.classifies), default=0.0)

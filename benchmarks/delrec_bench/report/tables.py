@@ -71,10 +71,7 @@ def _plain(value: object) -> object:
 
 def spread(row: Row) -> str:
     """The 95 percent interval of a row's score; of few runs their range, of one run nothing."""
-    ends = row["score_low"], row["score_high"]
-    if row.records and not row.compared:
-        ends = min(row.scores.values()), max(row.scores.values())
-    return "" if ends[0] == ends[1] else words.interval(row.metric.format, *ends)
+    return "" if row.ends[0] == row.ends[1] else words.interval(row.metric.format, *row.ends)
 
 
 def score_cell(row: Row) -> Cell:
