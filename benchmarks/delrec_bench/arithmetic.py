@@ -7,7 +7,7 @@ run has the same bits on all of one maker. *Native* arithmetic takes the fastest
 
 Between makers one function differs: MKL's square root of long float32 arrays, which Adam needs, is in COMPATIBLE mode
 not correctly rounded (17 of 100 results on an Intel Xeon), and the approximate instructions that it seems to start from
-have other bits on AMD and Intel. With an exact square root both would agree, but all stored runs would be other ones.
+have other bits on AMD and Intel. With an exact square root both should agree, but all stored runs would be other ones.
 
 Libraries look at these settings when they are loaded. They are therefore the environment that a process is started
 with: `environment` makes it, and `prepare` refuses to compute where a setting is not in force.
