@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from delrec_bench.config import Request, defaults
-from delrec_bench.environment import machine, provenance
+from delrec_bench.environment import provenance
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import RESULTS_VERSION, Record
 from delrec_bench.runs.executors import Local, Place
@@ -70,10 +70,9 @@ def made(jobs: int = 2, **more: Any) -> dict[str, str]:
 
 
 def versions() -> str:
-    """What the digests stand on, in words; other versions, and processors of other makers, compute other bits."""
+    """What the digests stand on, in words; other versions compute other bits."""
     installed = provenance()["versions"]
-    stood_on = [f"{name} {installed[name].partition('+')[0]}" for name in STOOD_ON]
-    return ", ".join([*stood_on, machine().partition(" ")[0]])
+    return ", ".join(f"{name} {installed[name].partition('+')[0]}" for name in STOOD_ON)
 
 
 def committed() -> dict[str, dict[str, str]]:

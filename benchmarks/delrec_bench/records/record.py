@@ -19,7 +19,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import metric_named
 from delrec_bench.schema import FileTable, told
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """Raised by every change that changes results: it enters each key, so that older runs are not reused."""
 
 TOLERANCE = 1e-9

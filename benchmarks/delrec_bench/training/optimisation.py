@@ -45,7 +45,7 @@ class Optimisation:
         ]
         if optimised:
             kind: Any = {"adam": optim.Adam, "adamw": optim.AdamW}[config.optimiser]
-            self.optimisers[name] = kind(optimised)
+            self.optimisers[name] = kind(optimised, fused=True)  # with an exact square root, see arithmetic.py
             self.schedules[name] = self._schedule(self.optimisers[name], schedule)
             if config.schedule_step == "update" and schedule in OVER_TRAINING:
                 self.by_update.add(name)

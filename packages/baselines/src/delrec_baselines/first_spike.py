@@ -21,6 +21,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -72,7 +73,7 @@ def lambert_w0(x: Tensor) -> Tensor:
     Args:
         x: Any shape, float64; NaN below -1/e. Not differentiable (its callers have closed-form gradients).
     """
-    p = torch.sqrt((2 * (1 + math.e * x)).clamp_min(0))
+    p = _root((2 * (1 + math.e * x)).clamp_min(0))
     near = -1 + p * (1 + p * (-1 / 3 + p * (11 / 72 + p * (-43 / 540 + p * 769 / 17280))))
     far = torch.log1p(x.clamp_min(0))
     w = torch.where(x < 0.5, near, far * (1 - torch.log1p(far) / (2 + far)))
@@ -82,6 +83,11 @@ def lambert_w0(x: Tensor) -> Tensor:
         slope = exp * (w + 1) - (w + 2) * error / (2 * w + 2)
         w = torch.where((p > 1e-3) & (slope != 0), w - error / slope, w)
     return torch.where(x < -1 / math.e, math.nan, w)  # below the branch point nothing real solves it
+
+
+def _root(x: Tensor) -> Tensor:
+    """The square root, correctly rounded: on the CPU, torch takes MKL's, whose last bits differ between processors."""
+    return torch.as_tensor(np.sqrt(x.numpy())) if x.device.type == "cpu" else torch.sqrt(x)
 
 
 def first_spike_times(
@@ -202,7 +208,7 @@ def _solve(arrival: Tensor, weight: Tensor, neuron: FirstSpikeNeuron) -> tuple[T
     a, b = first.gather(-1, k)[..., 0], second.gather(-1, k)[..., 0]
     start = time.expand(batch, neurons, events).gather(-1, k)[..., 0]
     if neuron.ratio == 2:
-        root = torch.sqrt((b * b - 4 * a * neuron.drive).clamp_min(0))
+        root = _root((b * b - 4 * a * neuron.drive).clamp_min(0))
         z = (b + root) / (2 * a)
         inside = (a > 0) & (z < 1)
         z = torch.where(inside, z, 1.0)
