@@ -3,11 +3,11 @@
 A matrix product, a sum or an exponential comes out differently in its last bits where a library picks other kernels for
 another processor, and the training of a spiking network is chaotic from there. A process of *portable* arithmetic makes
 every library choose what each x86-64 processor with AVX2 and FMA has (the level x86-64-v3), on one thread, so that a
-run has the same bits on all of one maker. *Native* arithmetic takes the fastest code of this processor.
+run has the same bits on all of them. *Native* arithmetic takes the fastest code of this processor.
 
-Between makers one function differs: MKL's square root of long float32 arrays, which Adam needs, is in COMPATIBLE mode
-not correctly rounded (17 of 100 results on an Intel Xeon), and the approximate instructions that it seems to start from
-have other bits on AMD and Intel. With an exact square root both should agree, but all stored runs would be other ones.
+A few functions stay outside: torch's sqrt, tan, asin, acos and atan of an array come from MKL, which starts in
+COMPATIBLE mode from approximate instructions (rsqrtps and the like) whose bits AMD and Intel chose differently. No run
+calls them; a test looks. Adam is therefore the fused one, whose square root is the processor's own, correctly rounded.
 
 Libraries look at these settings when they are loaded. They are therefore the environment that a process is started
 with: `environment` makes it, and `prepare` refuses to compute where a setting is not in force.

@@ -189,7 +189,7 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
     with pytest.raises(BenchError, match="it has no runs"):
         publish(clone, declared, [])
     other = records[0].changed(data=records[0].data | {"digest": "9" * 64})
-    with pytest.raises(BenchError, match="data or engines are mixed in lif on digits"):
+    with pytest.raises(BenchError, match="data, engines or results versions are mixed in lif on digits"):
         publish(clone, declared, [other, *records[1:]])
     older = records[0].changed(provenance=records[0].provenance | {"revision": "f" * 40})
     with pytest.raises(BenchError, match="--allow-mixed"):

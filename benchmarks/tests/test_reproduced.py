@@ -82,10 +82,8 @@ def test_the_same_run_is_equal_and_anything_else_of_it_is_different_here(workspa
     assert found == "different" and "history[0].loss" in reason, "the same versions and portable arithmetic"
     elsewhere = moved.changed(provenance=published.provenance | OTHER_VERSIONS)
     assert word(published, elsewhere) == "consistent"
-    # on an Intel Xeon, every run made on an AMD EPYC came out otherwise, and `reproduce` exited with 1
-    amd, intel = (moved.changed(measured={"host": name}) for name in ("AMD EPYC, 2 cores", "Intel(R) Xeon(R), 2 cores"))
-    mine = published.changed(measured={"host": "AMD EPYC 9, 4 cores"})
-    assert (word(mine, amd), word(mine, intel)) == ("different", "consistent")
+    another_processor = moved.changed(measured={"host": "AMD EPYC, 4 cores"})
+    assert word(published, another_processor) == "different", "portable arithmetic has the same bits everywhere"
 
 
 def test_another_engine_threads_and_native_arithmetic_are_consistent(workspace, published):

@@ -64,7 +64,7 @@ DataOfTasks = Annotated[
 ]
 Device = Annotated[str, option("Device to run on.", metavar="cpu|cuda|auto")]
 Arithmetic = Annotated[
-    str, option("portable: the same bits on all AMD or all Intel CPUs; native: fastest.", metavar="portable|native")
+    str, option("portable: bitwise identical on all x86-64-v3 CPUs; native: fastest.", metavar="portable|native")
 ]
 Jobs = Annotated[int | None, option("Number of worker processes (default: one per core).", metavar="N")]
 DryRun = Annotated[bool, option("Only show the runs and the time needed.", "--dry-run")]

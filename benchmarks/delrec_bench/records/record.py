@@ -20,7 +20,8 @@ from delrec_bench.metrics.metric import metric_named
 from delrec_bench.schema import FileTable, told
 
 RESULTS_VERSION = 4
-"""Raised by every change that changes results: it enters each key, so that older runs are not reused."""
+"""Raised by every change that changes results: it enters each key, so that older runs are not reused. What is published
+stays until the same run of this version is."""
 
 TOLERANCE = 1e-9
 """Of a score computed again, relative to the larger of 1 and itself: the order of a sum may differ by processor."""
@@ -275,14 +276,14 @@ def identity(r: Record) -> dict[str, Any]:
     return {"name": r.task} | {name: r.data[name] for name in IDENTITY}
 
 
-def expected_key(r: Record) -> str:
-    """Return the key that configuration, data and results version give.
+def expected_key(r: Record, version: int | None = None) -> str:
+    """Return the key that configuration, data and results version (the record's own, or this one) give.
 
     A latency record's is that of the run it times (its threads included), of the baseline, and of the machine and the
     engines that it was measured on: an unlike measurement has another key and replaces nothing.
     """
     try:
-        version = r.provenance["results_version"]
+        version = version or r.provenance["results_version"]
         key = run_key(r.configuration, identity(r), version)
     except KeyError as error:
         raise BenchError(f"{r}: {error} is missing, which its key depends on") from error

@@ -21,8 +21,10 @@ from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.records.record import (
     RESULTS_VERSION,
+    Asked,
     Failure,
     Record,
+    canonical_json,
     compact,
     contents,
     digest,
@@ -160,7 +162,7 @@ def read_store(reports: Path, tasks: Collection[str] | None = None) -> Runs:
 def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure] = ()) -> list[Path]:
     """Put runs into the store, and return the files that changed; what it holds with the same outcome stays as it is.
 
-    Runs of an older results version leave the files that are written.
+    A run of an older results version leaves when the same run of this version is there.
 
     Raises:
         BenchError: One key with two outcomes, here or in the store; a store that cannot be read; or records that do not
@@ -168,7 +170,7 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
     """
     with locked(reports / TABLE):
         old, lost = read_store(reports)
-        runs = {r.key: r for r in old if r.provenance.get("results_version") == RESULTS_VERSION}
+        runs = {r.key: r for r in old}
         for record in records:
             known = runs.get(record.key)
             if record.kind == "trial" or (known is not None and known.digest == record.digest):
@@ -179,10 +181,14 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
                     "altered results; otherwise find out which of the two is wrong"
                 )
             runs[record.key] = short_form(record)
-        diverged = {f.key: f for f in lost if f.provenance.get("results_version") == RESULTS_VERSION}
-        diverged |= {f.key: f.model_copy(update={"traceback": ""}) for f in failures}
-        still = [failure for key, failure in diverged.items() if key not in runs]
-        return _write(reports, in_order(runs.values()), still)
+        kept = [r for r in runs.values() if r.key == (now := expected_key(r, RESULTS_VERSION)) or now not in runs]
+        done = {_settings(r) for r in kept if r.kind != "latency"}
+        diverged = {_settings(f): f.model_copy(update={"traceback": ""}) for f in (*lost, *failures)}
+        return _write(reports, in_order(kept), [f for settings, f in diverged.items() if settings not in done])
+
+
+def _settings(one: Asked) -> tuple[str, str]:
+    return one.task, canonical_json(one.configuration)
 
 
 def short_form(record: Record) -> Record:

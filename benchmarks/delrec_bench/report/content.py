@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
+from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import Metric
-from delrec_bench.records import HOW, Record
+from delrec_bench.records import HOW, RESULTS_VERSION, Record
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.judging import Difference, judge_rows, ranks_of
@@ -83,9 +84,18 @@ class Page:
 
     @property
     def mixed(self) -> list[str]:
-        """Rows whose records are of different data, or were computed in different ways."""
-        ways = ({(r.data.get("digest"), *map(r.configuration.get, HOW)) for r in row.records} for row in self.rows)
-        return [f"{row['method']} on {row['task']}" for row, of in zip(self.rows, ways, strict=True) if len(of) > 1]
+        """Rows whose records are of different data or results versions, or were computed in different ways."""
+
+        def way(r: Record) -> tuple[Any, ...]:
+            return r.data.get("digest"), r.provenance.get("results_version"), *map(r.configuration.get, HOW)
+
+        return [f"{row['method']} on {row['task']}" for row in self.rows if len(set(map(way, row.records))) > 1]
+
+    @property
+    def older(self) -> list[Record]:
+        """The runs of an older results version, of rows that have not been made again since."""
+        runs = (r for row in self.rows for r in row.records)
+        return [r for r in runs if r.provenance.get("results_version") != RESULTS_VERSION]
 
     def of(self, task: str) -> tuple[Row, ...]:
         """The rows of one task."""

@@ -134,7 +134,8 @@ def refusal(page: Page, *, allow_mixed: bool, changed: Sequence[str]) -> str | N
     if not page.rows:
         return f"it has no runs; run {' or '.join(page.declared.again)} first"
     if page.mixed:
-        return f"data or engines are mixed in {words.listed(page.mixed)}; delete the runs that do not belong"
+        rows = words.listed(page.mixed)
+        return f"data, engines or results versions are mixed in {rows}; delete the runs that do not belong"
     if (len(page.revisions) > 1 or any(name.endswith("+dirty") for name in page.revisions)) and not allow_mixed:
         what = "revisions" if len(page.revisions) > 1 else "uncommitted code, revision"
         return f"its records come from {what} {words.listed(page.revisions)}; use --allow-mixed to publish with a note"

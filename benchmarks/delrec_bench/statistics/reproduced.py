@@ -1,9 +1,8 @@
 """Reproduced or not: equal, consistent or different. Decided here alone, for pages, reruns and comparisons.
 
     equal        bit for bit, all that the run computed
-    different    not equal where it must be: the same settings, versions, portable arithmetic and maker of the
-                 processor; or the first batch, computed in float64, differs by more than rounding explains; or the
-                 scores by more than repetitions do
+    different    not equal where it must be: the same settings, versions and portable arithmetic; or the first batch,
+                 computed in float64, differs by more than rounding explains; or the scores by more than repetitions do
     consistent   everything else
 
 What follows the first batch is chaotic: a spike that rounding moves changes everything after it. So between processors,
@@ -165,19 +164,14 @@ def pair_word(published: Record, ours: Record) -> tuple[Word, str]:
     where = first_difference(published, ours)
     versions = [{n: v for n, v in r.provenance.get("versions", {}).items() if n not in _OWN} for r in (published, ours)]
     portable = {r.configuration.get("arithmetic") for r in (published, ours)} == {"portable"}
-    if published.key == ours.key and portable and versions[0] == versions[1] and maker(published) == maker(ours):
-        return "different", f"same versions, portable arithmetic and maker of the processor, but a different {where}"
+    if published.key == ours.key and portable and versions[0] == versions[1]:
+        return "different", f"same versions and portable arithmetic, but a different {where}"
     if published.fingerprint is None or ours.fingerprint is None:
         return "consistent", f"no fingerprint to compare; first difference: {where}"
     apart = fingerprint_difference(published.fingerprint, ours.fingerprint)
     if apart is not None:
         return "different", f"the first batch in float64 differs by more than rounding: {apart}"
     return "consistent", f"the first batch agrees in float64; first difference: {where}"
-
-
-def maker(record: Record) -> str:
-    """Who made the processor, the first word of its name: AMD or Intel(R)."""
-    return str(record.measured.get("host") or "").partition(" ")[0]
 
 
 def fingerprint_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:

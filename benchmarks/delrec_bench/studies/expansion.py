@@ -313,8 +313,9 @@ def keys_of(
 ) -> list[str]:
     """The key of the run that each request is answered by; of none that is there the request's command.
 
-    Where a run is there several times, by another engine, device, number of threads or arithmetic, the one that is
-    most like the request is taken, and a run before a failure; of one key the first counts.
+    Where a run is there several times, that of the newest results version is taken; of several by another engine,
+    device, number of threads or arithmetic the one that is most like the request, and a run before a failure; of one
+    key the first counts.
 
     Raises:
         BenchError: Runs on several corpora answer one request: folders of one name, or one whose files changed.
@@ -332,7 +333,7 @@ def keys_of(
         if len(corpora := sorted({one.task for one in found})) > 1:
             listed = " and ".join(corpora)
             raise BenchError(f"there are runs on {listed}; name the folder: report --data {request.task}=DIR")
-        best = min(found, key=lambda one: (isinstance(one, Failure), _unlike(one.configuration, request)), default=None)
+        best = min(found, key=lambda one: _rank(one, request), default=None)
         keys.append(request.command() if best is None else best.key)
     return keys
 
@@ -345,7 +346,8 @@ def _settings(configuration: Mapping[str, Any]) -> str:
     return canonical_json(kept)
 
 
-def _unlike(configuration: Mapping[str, Any], request: Request) -> tuple[int, str]:
-    how = {name: configuration.get(name) for name in HOW}
+def _rank(one: Record | Failure, request: Request) -> tuple[int, bool, int, str]:
+    how = {name: one.configuration.get(name) for name in HOW}
     asked = ("device", "arithmetic", "threads", "engine")
-    return sum(how[name] not in (getattr(request, name), None) for name in asked), canonical_json(how)
+    unlike = sum(how[name] not in (getattr(request, name), None) for name in asked)
+    return -one.provenance.get("results_version", 0), isinstance(one, Failure), unlike, canonical_json(how)
