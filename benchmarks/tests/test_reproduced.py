@@ -10,7 +10,7 @@ from delrec import Trainable
 from delrec_bench import app
 from delrec_bench.config import Request
 from delrec_bench.data.samples import DenseSamples
-from delrec_bench.records import publish, write_record
+from delrec_bench.records import RESULTS_VERSION, publish, write_record
 from delrec_bench.runs.executors import Place, do
 from delrec_bench.statistics.reproduced import MadeTwice, fingerprint_difference, judge, match, pair_word
 from delrec_bench.training.fingerprint import fingerprint, signs
@@ -92,6 +92,13 @@ def test_another_engine_threads_and_native_arithmetic_are_consistent(workspace, 
         assert ours.key != published.key
         (row,) = judge(*match([ours], [published], str)).rows
         assert row.word in ("equal", "consistent"), (changes, row.reason)
+
+
+def test_a_run_of_an_older_results_version_is_compared_and_need_not_be_equal(published):
+    older = published.provenance | {"results_version": RESULTS_VERSION - 1}
+    history = [entry | {"loss": entry["loss"] * (1 + 1e-7)} for entry in published.history]
+    (row,) = judge(*match([published], [made_up.remade(published, provenance=older, history=history)], str)).rows
+    assert row.word == "consistent" and "history[0].loss" in row.reason
 
 
 def test_runs_of_other_settings_are_not_compared(published):

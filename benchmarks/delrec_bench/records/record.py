@@ -265,10 +265,10 @@ def computed(record: Record) -> dict[str, Any]:
 def experiment(record: Record, aside: Sequence[str] = ()) -> str:
     """Digest of what was run, whatever ran it, without the settings `aside`.
 
-    Two runs of one experiment differ at most in engine, device, threads or arithmetic.
+    Two runs of one experiment differ at most in engine, device, threads, arithmetic or results version.
     """
     settings = {name: value for name, value in record.configuration.items() if name not in (*HOW, *aside)}
-    return digest(compact([settings, record.task, record.data["digest"], record.provenance.get("results_version")]))
+    return digest(compact([settings, record.task, record.data["digest"]]))
 
 
 def identity(r: Record) -> dict[str, Any]:

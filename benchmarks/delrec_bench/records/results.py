@@ -53,7 +53,8 @@ COLUMNS: dict[str, str] = {column: kind for column, (kind, _, _) in _PLACES.item
 
 `point` holds the settings that differ from the profile's preset and `versions` those of libraries, both as JSON;
 `failed` says why a run has no score; `latency_*` is that of the same network, where it was measured; runs of one
-`experiment` differ at most in engine, device, threads or arithmetic; `digest` is that of all that was computed.
+`experiment` differ at most in engine, device, threads, arithmetic or results version; `digest` is that of all that was
+computed.
 """
 
 
