@@ -225,15 +225,19 @@ def test_a_run_that_came_out_differently_does_not_replace_the_published_one(tmp_
     assert [r.digest for r in records.read_store(tmp_path)[0]] == [RUN.digest]
 
 
-def test_a_run_of_an_older_results_version_leaves_the_store_when_it_has_been_made_again(tmp_path, monkeypatch):
+def test_a_run_of_an_older_results_version_leaves_the_store_when_it_has_been_made_again(tmp_path):
     other = made_up.record("lif", "digits", 1)
-    records.publish(tmp_path, [RUN, other], [made_up.failure_of(made_up.record("rlif", "digits", 0))])
-    monkeypatch.setattr(store, "RESULTS_VERSION", records.RESULTS_VERSION + 1)
+    old_failure = made_up.failure_of(made_up.record("rlif", "digits", 0))
+    records.publish(tmp_path, [RUN, other], [old_failure])
     now = {"provenance": RUN.provenance | {"results_version": records.RESULTS_VERSION + 1}}
     again = [made_up.remade(r, **now) for r in (RUN, made_up.record("rlif", "digits", 0))]
     records.publish(tmp_path, again)
     runs, lost = records.read_store(tmp_path)
     assert {r.key for r in runs} == {other.key, *(r.key for r in again)} and lost == []
+    diverged = made_up.failure_of(made_up.remade(other, **now))  # a run of today that diverged is its outcome, too
+    records.publish(tmp_path, [RUN], [diverged, old_failure])
+    runs, lost = records.read_store(tmp_path)
+    assert {r.key for r in runs} == {r.key for r in again} and [f.key for f in lost] == [diverged.key]
 
 
 def test_runs_that_diverged_are_kept_until_they_are_done(tmp_path):

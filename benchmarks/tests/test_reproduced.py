@@ -99,6 +99,10 @@ def test_a_run_of_an_older_results_version_is_compared_and_need_not_be_equal(pub
     history = [entry | {"loss": entry["loss"] * (1 + 1e-7)} for entry in published.history]
     (row,) = judge(*match([published], [made_up.remade(published, provenance=older, history=history)], str)).rows
     assert row.word == "consistent" and "history[0].loss" in row.reason
+    old = made_up.remade(published, provenance=older, history=history)
+    for both in ([old, published], [published, old]):
+        (row,) = (rows := match([published], both, str)[0])
+        assert judge(rows).word == "equal" and len(row.scores) == 1, "of an experiment, the newest version counts"
 
 
 def test_runs_of_other_settings_are_not_compared(published):

@@ -73,6 +73,14 @@ def test_what_counts_epochs_does_so_whatever_the_updates(schedule):
     assert rates == pytest.approx([factor ** (epoch // 2) for epoch in range(6) for _ in range(3)])
 
 
+@pytest.mark.parametrize("values", [torch.arange(16.0).view(8, 2)[:, 0], torch.zeros(3, dtype=torch.complex64)])
+def test_a_parameter_that_fused_optimisers_get_wrong_is_refused(values):
+    model = network()
+    model.register_parameter("own", torch.nn.Parameter(values))
+    with pytest.raises(BenchError, match=r"a parameter of shape \(\d,\), .* cannot be trained: it must be real"):
+        Optimisation(model, TrainingConfig(), "accuracy", 3)
+
+
 def test_delays_have_their_own_optimiser_and_neither_they_nor_norms_decay():
     model = network(batch_norm=True)
     config = TrainingConfig(epochs=4, weight_decay=0.1, schedule_weights="cosine", schedule_delays="cosine")

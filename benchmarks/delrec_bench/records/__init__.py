@@ -20,6 +20,7 @@ from delrec_bench.records.record import (
     plain,
     run_key,
     unequal,
+    version_of,
 )
 from delrec_bench.records.results import COLUMNS, activity, published_table, read_table, rows_table, table
 from delrec_bench.records.store import (

@@ -271,19 +271,24 @@ def experiment(record: Record, aside: Sequence[str] = ()) -> str:
     return digest(compact([settings, record.task, record.data["digest"]]))
 
 
+def version_of(one: Asked) -> int:
+    """Return the results version of the code that made it."""
+    return int(one.provenance.get("results_version", 0))
+
+
 def identity(r: Record) -> dict[str, Any]:
     """Return what a key says of the data."""
     return {"name": r.task} | {name: r.data[name] for name in IDENTITY}
 
 
-def expected_key(r: Record, version: int | None = None) -> str:
-    """Return the key that configuration, data and results version (the record's own, or this one) give.
+def expected_key(r: Record) -> str:
+    """Return the key that configuration, data and results version give.
 
     A latency record's is that of the run it times (its threads included), of the baseline, and of the machine and the
     engines that it was measured on: an unlike measurement has another key and replaces nothing.
     """
     try:
-        version = version or r.provenance["results_version"]
+        version = r.provenance["results_version"]
         key = run_key(r.configuration, identity(r), version)
     except KeyError as error:
         raise BenchError(f"{r}: {error} is missing, which its key depends on") from error

@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.records.record import (
-    RESULTS_VERSION,
     Asked,
     Failure,
     Record,
@@ -30,6 +29,7 @@ from delrec_bench.records.record import (
     digest,
     expected_key,
     parse_json,
+    version_of,
 )
 from delrec_bench.records.results import TABLE, read_table, table, write_table
 from delrec_bench.workspace import Workspace, base_and_folder, locked, read_limited, write_atomic
@@ -162,7 +162,7 @@ def read_store(reports: Path, tasks: Collection[str] | None = None) -> Runs:
 def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure] = ()) -> list[Path]:
     """Put runs into the store, and return the files that changed; what it holds with the same outcome stays as it is.
 
-    A run of an older results version leaves when the same run of this version is there.
+    A run, a failure or a latency of an older results version leaves when the same one of a newer version is there.
 
     Raises:
         BenchError: One key with two outcomes, here or in the store; a store that cannot be read; or records that do not
@@ -181,14 +181,20 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
                     "altered results; otherwise find out which of the two is wrong"
                 )
             runs[record.key] = short_form(record)
-        kept = [r for r in runs.values() if r.key == (now := expected_key(r, RESULTS_VERSION)) or now not in runs]
-        done = {_settings(r) for r in kept if r.kind != "latency"}
-        diverged = {_settings(f): f.model_copy(update={"traceback": ""}) for f in (*lost, *failures)}
-        return _write(reports, in_order(kept), [f for settings, f in diverged.items() if settings not in done])
+        diverged = {f.key: f.model_copy(update={"traceback": ""}) for f in (*lost, *failures)}
+        newest: dict[tuple[str, ...], int] = {}
+        for one in (*runs.values(), *diverged.values()):
+            newest[_settings(one)] = max(version_of(one), newest.get(_settings(one), 0))
+        kept = [r for r in runs.values() if version_of(r) == newest[_settings(r)]]
+        done = set(map(_settings, kept))
+        left = [f for f in diverged.values() if version_of(f) == newest[_settings(f)] and _settings(f) not in done]
+        return _write(reports, in_order(kept), left)
 
 
-def _settings(one: Asked) -> tuple[str, str]:
-    return one.task, canonical_json(one.configuration)
+def _settings(one: Asked) -> tuple[str, ...]:
+    """What two runs have in common that differ in their results version at most; two latencies: also the machine."""
+    place = str(one.measured.get("host")) if isinstance(one, Record) and one.kind == "latency" else ""
+    return one.task, canonical_json(one.configuration), place
 
 
 def short_form(record: Record) -> Record:

@@ -8,7 +8,7 @@ from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import Metric
-from delrec_bench.records import HOW, RESULTS_VERSION, Record
+from delrec_bench.records import HOW, RESULTS_VERSION, Record, version_of
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.judging import Difference, judge_rows, ranks_of
@@ -87,7 +87,7 @@ class Page:
         """Rows whose records are of different data or results versions, or were computed in different ways."""
 
         def way(r: Record) -> tuple[Any, ...]:
-            return r.data.get("digest"), r.provenance.get("results_version"), *map(r.configuration.get, HOW)
+            return r.data.get("digest"), version_of(r), *map(r.configuration.get, HOW)
 
         return [f"{row['method']} on {row['task']}" for row in self.rows if len(set(map(way, row.records))) > 1]
 
@@ -95,7 +95,7 @@ class Page:
     def older(self) -> list[Record]:
         """The runs of an older results version, of rows that have not been made again since."""
         runs = (r for row in self.rows for r in row.records)
-        return [r for r in runs if r.provenance.get("results_version") != RESULTS_VERSION]
+        return [r for r in runs if version_of(r) != RESULTS_VERSION]
 
     def of(self, task: str) -> tuple[Row, ...]:
         """The rows of one task."""

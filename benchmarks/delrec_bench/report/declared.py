@@ -138,7 +138,7 @@ def page_of(
         tasks=tasks,
         primary=primary,
         contrasts=tuple(Comparison(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),
-        diverged=tuple(_diverged(keyed, failures)),
+        diverged=tuple(_diverged(keyed, failures, {record.key for record in records})),
         again={_command(one, tasks): {request.task for request in one.requests} for one in profiles},
         new=new or {},
     )
@@ -188,14 +188,16 @@ def _whole_board(
     return replace(study, requests=tuple(requests), profile=profile, **more), keys
 
 
-def _diverged(keyed: Sequence[tuple[Request, str]], failures: Iterable[Failure]) -> Iterable[Failure]:
+def _diverged(
+    keyed: Sequence[tuple[Request, str]], failures: Iterable[Failure], done: Collection[str]
+) -> Iterable[Failure]:
     """The runs of a page whose training left the finite numbers, and those that are derived from such a run."""
     gone = {failure.key: failure for failure in failures if failure.diverged}
     trained = {request.command(): gone[key] for request, key in keyed if key in gone}
     for request, key in keyed:
         if key in gone:
             yield gone[key]
-        elif request.derived and (failure := trained.get(request.trained().command())) is not None:
+        elif request.derived and key not in done and (failure := trained.get(request.trained().command())) is not None:
             yield failure.model_copy(update={"key": key, "command": request.command()})
 
 

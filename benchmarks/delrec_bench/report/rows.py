@@ -146,7 +146,7 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     for r in sorted(records, key=lambda r: (str(r.measured.get("finished_at")), r.key)):
         place = r.measured.get("host"), r.device, r.configuration.get("threads")
         alike.setdefault(place, {})[r.task, r.method, canonical_json(r.configuration.get("network"))] = r
-    return list(max(alike.values(), key=len, default={}).values())
+    return list(max(reversed(alike.values()), key=len, default={}).values())  # the newest of the largest
 
 
 def _row(declared: Declaration, task: str, asked: Expected, group: list[Record], latency: list[Record]) -> Row:

@@ -115,7 +115,8 @@ def publish(
     page = build(declared, records)
     if why := refusal(page, allow_mixed=allow_mixed, changed=changes(workspace.root)):
         raise BenchError(f"report '{declared.study.page}' cannot be published: {why}")
-    changed_in_store = publish_runs(workspace.reports, page.records, declared.diverged)
+    diverged = [f for f in declared.diverged if f.key != f.command]  # not those that would be derived from one
+    changed_in_store = publish_runs(workspace.reports, page.records, diverged)
     page = build(declared, read_store(workspace.reports)[0])
     paths = [*changed_in_store, *write_page(workspace.reports, page)]
     if declared.board:
@@ -135,7 +136,7 @@ def refusal(page: Page, *, allow_mixed: bool, changed: Sequence[str]) -> str | N
         return f"it has no runs; run {' or '.join(page.declared.again)} first"
     if page.mixed:
         rows = words.listed(page.mixed)
-        return f"data, engines or results versions are mixed in {rows}; delete the runs that do not belong"
+        return f"data, engines or results versions are mixed in {rows}; delete the wrong runs or repeat the others"
     if (len(page.revisions) > 1 or any(name.endswith("+dirty") for name in page.revisions)) and not allow_mixed:
         what = "revisions" if len(page.revisions) > 1 else "uncommitted code, revision"
         return f"its records come from {what} {words.listed(page.revisions)}; use --allow-mixed to publish with a note"

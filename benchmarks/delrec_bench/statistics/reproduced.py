@@ -21,7 +21,7 @@ import numpy as np
 from scipy import stats
 
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import COMPUTED, Record, computed, experiment, unequal
+from delrec_bench.records import COMPUTED, Record, computed, experiment, unequal, version_of
 from delrec_bench.statistics.verdicts import holm
 
 Word = Literal["equal", "consistent", "different"]
@@ -115,17 +115,18 @@ def match(
     Returns:
         The rows that both have, and the names of those that were made here alone.
     """
+    theirs = [record for record in published if record.kind in ("run", "floor")]
+    same = {record.key: record for record in theirs}
     known: dict[str, Record] = {}
     scores: dict[str, list[float]] = {}
-    for record in published:
-        if record.kind in ("run", "floor"):
-            known.setdefault(experiment(record), record)
+    for record in sorted(theirs, key=version_of, reverse=True):  # of an experiment, the newest version counts
+        if known.setdefault(experiment(record), record) is record:
             scores.setdefault(row_of(record), []).append(record.score)
     pairs: dict[str, list[tuple[Record, Record]]] = {}
     new: dict[str, None] = {}
     for record in ours:
         if record.kind in ("run", "floor"):
-            if (other := known.get(experiment(record))) is None:
+            if (other := same.get(record.key) or known.get(experiment(record))) is None:
                 new[name(record)] = None
             else:
                 pairs.setdefault(row_of(record), []).append((other, record))

@@ -14,7 +14,7 @@ from delrec_bench.config.tree import toml_value
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import HOW, Failure, Record, canonical_json
+from delrec_bench.records import HOW, Failure, Record, canonical_json, version_of
 from delrec_bench.schema import settings
 from delrec_bench.studies.file import (
     ContrastTable,
@@ -314,8 +314,8 @@ def keys_of(
     """The key of the run that each request is answered by; of none that is there the request's command.
 
     Where a run is there several times, that of the newest results version is taken; of several by another engine,
-    device, number of threads or arithmetic the one that is most like the request, and a run before a failure; of one
-    key the first counts.
+    device, number of threads or arithmetic the one that is most like the request; a run before a failure, unless its
+    training diverged in a newer version; of one key the first counts.
 
     Raises:
         BenchError: Runs on several corpora answer one request: folders of one name, or one whose files changed.
@@ -346,8 +346,9 @@ def _settings(configuration: Mapping[str, Any]) -> str:
     return canonical_json(kept)
 
 
-def _rank(one: Record | Failure, request: Request) -> tuple[int, bool, int, str]:
+def _rank(one: Record | Failure, request: Request) -> tuple[Any, ...]:
+    failed, diverged = isinstance(one, Failure), isinstance(one, Failure) and one.diverged
     how = {name: one.configuration.get(name) for name in HOW}
     asked = ("device", "arithmetic", "threads", "engine")
     unlike = sum(how[name] not in (getattr(request, name), None) for name in asked)
-    return -one.provenance.get("results_version", 0), isinstance(one, Failure), unlike, canonical_json(how)
+    return failed and not diverged, -version_of(one), failed, unlike, canonical_json(how)

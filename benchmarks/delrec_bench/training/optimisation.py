@@ -9,6 +9,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from delrec_bench.config import TrainingConfig
+from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 
 OVER_TRAINING = ("one-cycle", "cosine")  # schedules that span the whole training; the others count epochs
@@ -43,6 +44,8 @@ class Optimisation:
             for group, rate in rates.items()
             if groups.get(group)
         ]
+        for parameter in (p for group in optimised for p in group["params"]):
+            _check_dense(parameter)
         if optimised:
             kind: Any = {"adam": optim.Adam, "adamw": optim.AdamW}[config.optimiser]
             self.optimisers[name] = kind(optimised, fused=True)  # with an exact square root, see arithmetic.py
@@ -107,3 +110,13 @@ class Optimisation:
             optimiser.load_state_dict(state[name]["optimiser"])
             if (schedule := self.schedules[name]) is not None:
                 schedule.load_state_dict(state[name]["schedule"])
+
+
+def _check_dense(parameter: nn.Parameter) -> None:
+    """Refuse what torch's fused optimisers get wrong without a word: an element they do not find in its place."""
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(parameter.shape, parameter.stride(), strict=True))
+    if parameter.is_complex() or (parameter.numel() and extent != parameter.numel()):
+        raise BenchError(
+            f"a parameter of shape {tuple(parameter.shape)}, {parameter.dtype}, strides {parameter.stride()} cannot be "
+            "trained: it must be real, and its elements must lie side by side; use nn.Parameter(tensor.contiguous())"
+        )
