@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from delrec_bench.app.options import together
 from delrec_bench.config import Request
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import page_of
@@ -15,13 +16,13 @@ from benchmarks.tests import made_up
 PAIR = ("delrec-axonal", "delrec-axonal-fixed")
 
 
-def declared(requests, profile="quick", failures=(), **more):
+def declared(requests, profile="quick", failures=(), records=(), **more):
     """What a study of these requests declares; the key of request i is i."""
     points = [of for request in requests for of in request.point]
     values = {"page": "sigma" if profile == "quick" else f"sigma-{profile}", "argument": "sigma"}
     values["axes"] = {key: sorted({v for k, v in points if k == key}) for key, _ in points}
     study = Study("sigma", profile, tuple(requests), **(values | more))
-    return page_of(study, METHODS, TASKS, failures=failures, keys=[f"{i:064x}" for i in range(len(requests))])
+    return page_of(study, METHODS, TASKS, records, failures, keys=[f"{i:064x}" for i in range(len(requests))])
 
 
 def swept(method, *sigmas, **more):
@@ -87,6 +88,10 @@ def test_what_is_derived_from_a_run_that_diverged_is_not_awaited():
     assert [int(key, 16) for key in build(found, []).missing] == [1, 3]
     other = failure.model_copy(update={"diverged": False})
     assert not declared([*whole, *pruned], failures=[other]).diverged
+    done = made_up.scored_at(PAIR[0], 0, 0.5).model_copy(update={"key": failure.key})
+    assert not declared([*whole, *pruned], failures=[failure], records=[done]).diverged, "it is scored, not lost"
+    own, published = ([], [other]), ([], [failure])
+    assert together(own, published)[1] == [other, failure], "what may end well hides no divergence"
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def together(
 ) -> "tuple[list[Record], list[Failure]]":
     """A workspace's finished and failed runs, and the published ones that are not among them."""
     made = {record.key for record in own[0]}
-    there = made | {failure.key for failure in own[1]}
+    there = made | {failure.key for failure in own[1] if failure.diverged}
     records = [record for record in published[0] if record.key not in made]
     return own[0] + records, own[1] + [failure for failure in published[1] if failure.key not in there]
 

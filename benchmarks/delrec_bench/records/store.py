@@ -181,7 +181,7 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
                     "altered results; otherwise find out which of the two is wrong"
                 )
             runs[record.key] = short_form(record)
-        diverged = {f.key: f.model_copy(update={"traceback": ""}) for f in (*lost, *failures)}
+        diverged = {f.key: f.model_copy(update={"traceback": ""}) for f in (*lost, *failures) if f.diverged}
         newest: dict[tuple[str, ...], int] = {}
         for one in (*runs.values(), *diverged.values()):
             newest[_settings(one)] = max(version_of(one), newest.get(_settings(one), 0))

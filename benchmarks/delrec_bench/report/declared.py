@@ -98,6 +98,7 @@ def page_of(
         new: Methods that are added to the board -> the folder that they are in.
         keys: Of the study's requests, where they are known; else they are found by their settings. Not of the board.
     """
+    failures = [failure for failure in failures if failure.diverged]  # any other may end well when it is tried again
     scored, profiles = study.scored, [study]
     if study.name == BOARD:
         profiles = [expand(BOARD, profile, methods, tasks) for profile in study_file(study_path(BOARD)).profiles]
@@ -192,7 +193,7 @@ def _diverged(
     keyed: Sequence[tuple[Request, str]], failures: Iterable[Failure], done: Collection[str]
 ) -> Iterable[Failure]:
     """The runs of a page whose training left the finite numbers, and those that are derived from such a run."""
-    gone = {failure.key: failure for failure in failures if failure.diverged}
+    gone = {failure.key: failure for failure in failures if failure.key not in done}
     trained = {request.command(): gone[key] for request, key in keyed if key in gone}
     for request, key in keyed:
         if key in gone:

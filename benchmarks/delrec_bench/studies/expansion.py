@@ -314,8 +314,8 @@ def keys_of(
     """The key of the run that each request is answered by; of none that is there the request's command.
 
     Where a run is there several times, that of the newest results version is taken; of several by another engine,
-    device, number of threads or arithmetic the one that is most like the request; a run before a failure, unless its
-    training diverged in a newer version; of one key the first counts.
+    device, number of threads or arithmetic the one that is most like the request, and a run before a failure; of one
+    key the first counts.
 
     Raises:
         BenchError: Runs on several corpora answer one request: folders of one name, or one whose files changed.
@@ -347,8 +347,7 @@ def _settings(configuration: Mapping[str, Any]) -> str:
 
 
 def _rank(one: Record | Failure, request: Request) -> tuple[Any, ...]:
-    failed, diverged = isinstance(one, Failure), isinstance(one, Failure) and one.diverged
     how = {name: one.configuration.get(name) for name in HOW}
     asked = ("device", "arithmetic", "threads", "engine")
     unlike = sum(how[name] not in (getattr(request, name), None) for name in asked)
-    return failed and not diverged, -version_of(one), failed, unlike, canonical_json(how)
+    return -version_of(one), isinstance(one, Failure), unlike, canonical_json(how)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from delrec.training import grouped
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer, lr_scheduler
@@ -114,8 +115,7 @@ class Optimisation:
 
 def _check_dense(parameter: nn.Parameter) -> None:
     """Refuse what torch's fused optimisers get wrong without a word: an element they do not find in its place."""
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(parameter.shape, parameter.stride(), strict=True))
-    if parameter.is_complex() or (parameter.numel() and extent != parameter.numel()):
+    if parameter.is_complex() or not torch.ops.aten.is_non_overlapping_and_dense(parameter):
         raise BenchError(
             f"a parameter of shape {tuple(parameter.shape)}, {parameter.dtype}, strides {parameter.stride()} cannot be "
             "trained: it must be real, and its elements must lie side by side; use nn.Parameter(tensor.contiguous())"
