@@ -243,6 +243,15 @@ def test_a_run_of_an_older_results_version_leaves_the_store_when_it_has_been_mad
     assert {r.key for r in runs} == {r.key for r in again} and [f.key for f in lost] == [diverged.key]
 
 
+def test_of_one_latency_the_newest_measurement_is_kept(tmp_path):
+    first = made_up.latency("lif", "digits")
+    newer = made_up.latency("lif", "digits", 9.9)
+    newer = newer.changed(measured=newer.measured | {"finished_at": "2026-01-09T00:00:00+00:00"})
+    for measured in (first, newer, first):
+        records.publish(tmp_path, [measured])
+    assert [r.result["train_ratio"] for r in records.read_store(tmp_path)[0]] == [9.9]
+
+
 def test_runs_that_diverged_are_kept_until_they_are_done(tmp_path):
     records.publish(tmp_path, [made_up.record("rlif", "digits", 0)], [FAILURE])
     _, lost = records.read_store(tmp_path)

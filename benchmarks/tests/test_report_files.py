@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
+from delrec_bench.records import RESULTS_VERSION
 from delrec_bench.report import tables, words
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import draw
@@ -191,6 +192,10 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
     other = records[0].changed(data=records[0].data | {"digest": "9" * 64})
     with pytest.raises(BenchError, match="data, engines or results versions are mixed in lif on digits"):
         publish(clone, declared, [other, *records[1:]])
+    with pytest.raises(BenchError, match="results versions are mixed in lif on digits"):
+        lost = made_up.failure_of(records[0])
+        newer = lost.model_copy(update={"provenance": lost.provenance | {"results_version": RESULTS_VERSION + 1}})
+        publish(clone, replace(declared, diverged=(newer,)), records[1:])
     older = records[0].changed(provenance=records[0].provenance | {"revision": "f" * 40})
     with pytest.raises(BenchError, match="--allow-mixed"):
         publish(clone, declared, [older, *records[1:]])

@@ -162,7 +162,8 @@ def read_store(reports: Path, tasks: Collection[str] | None = None) -> Runs:
 def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure] = ()) -> list[Path]:
     """Put runs into the store, and return the files that changed; what it holds with the same outcome stays as it is.
 
-    A run, a failure or a latency of an older results version leaves when the same one of a newer version is there.
+    A run, a failure or a latency of an older results version leaves when the same one of a newer version is there; of
+    one latency the newest measurement stays.
 
     Raises:
         BenchError: One key with two outcomes, here or in the store; a store that cannot be read; or records that do not
@@ -174,6 +175,8 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
         for record in records:
             known = runs.get(record.key)
             if record.kind == "trial" or (known is not None and known.digest == record.digest):
+                continue
+            if known is not None and record.kind == "latency" and _time(record) < _time(known):
                 continue
             if known is not None and record.kind != "latency":
                 raise BenchError(
@@ -189,6 +192,11 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
         done = set(map(_settings, kept))
         left = [f for f in diverged.values() if version_of(f) == newest[_settings(f)] and _settings(f) not in done]
         return _write(reports, in_order(kept), left)
+
+
+def _time(record: Record) -> str:
+    """When it was made: ISO 8601, all in UTC."""
+    return str(record.measured.get("finished_at"))
 
 
 def _settings(one: Asked) -> tuple[str, ...]:

@@ -84,12 +84,18 @@ class Page:
 
     @property
     def mixed(self) -> list[str]:
-        """Rows whose records are of different data or results versions, or were computed in different ways."""
+        """Rows whose runs, those that diverged too, are of different data, versions or ways to compute them."""
 
         def way(r: Record) -> tuple[Any, ...]:
-            return r.data.get("digest"), version_of(r), *map(r.configuration.get, HOW)
+            return r.data.get("digest"), *map(r.configuration.get, HOW)
 
-        return [f"{row['method']} on {row['task']}" for row in self.rows if len(set(map(way, row.records))) > 1]
+        def versions(row: Row) -> set[int]:
+            mine = (row["task"], row["method"])
+            lost = (f for f in self.declared.diverged if (f.task, self.declared.runs[f.key].method) == mine)
+            return {version_of(one) for one in (*row.records, *lost)}
+
+        unlike = (row for row in self.rows if len(set(map(way, row.records))) > 1 or len(versions(row)) > 1)
+        return [f"{row['method']} on {row['task']}" for row in unlike]
 
     @property
     def older(self) -> list[Record]:
