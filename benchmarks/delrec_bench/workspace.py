@@ -116,7 +116,7 @@ def read_limited(path: Path, largest: int) -> bytes:
 
 def remove_drafts(folder: Path, older: float = 0.0) -> None:
     """Remove what killed writes left behind: drafts that are `older` seconds old."""
-    for draft in folder.glob(".*.????????"):
+    for draft in folder.glob(f".*.{'[0-9a-f]' * 8}"):
         with suppress(OSError):  # another process swept it, or the folder is read-only
             if time.time() - draft.stat().st_mtime >= older:
                 draft.unlink()

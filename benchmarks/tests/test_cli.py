@@ -88,6 +88,7 @@ def test_a_forecast_is_told_in_its_own_metric(checkout, capsys):
         ("reproduce --study mine.toml", "no study file 'mine.toml'"),
         ("reproduce --device tpu", "--device is 'tpu'; it must be 'cpu', 'cuda' or 'auto'"),
         ("reproduce --data shd", "--data 'shd' is not TASK=DIR"),
+        ("reproduce --data shd=a --data shd=b", "--data names shd twice"),
         ("reproduce --only-tasks=,", "--only-tasks is ',' and names nothing"),
         ("run lif digits --root nowhere", "--root 'nowhere' is not a folder"),
         ("list methods --methods=", "--methods is ''; give a folder"),

@@ -1,5 +1,6 @@
 """`data status|make|fetch|verify`: what is where, and downloads that arrive whole and right or not at all."""
 
+import gzip
 import hashlib
 import io
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from delrec_bench.data.files import digest_of, folder_digest
+from delrec_bench.data.files import MNIST, digest_of, folder_digest
 from delrec_bench.data.shelf import as_text, fetch, listed, make, status
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import find_workspace, workspace_at
@@ -34,9 +35,13 @@ NOWHERE = "http://127.0.0.1:9"
 
 def list_zips(workspace, url=NOWHERE, archives=ARCHIVES):
     for number, (name, content) in enumerate(archives.items()):
-        out = {"path": f"shd/{name}", "md5": hashlib.md5(content).hexdigest(), "size": len(content)}
-        listing = {"frozen": True, "deps": [{"path": f"{url}/{name}"}], "outs": [out]}
-        (workspace.data / f"shd-{number}.dvc").write_text(yaml.safe_dump(listing))
+        list_official(workspace, number, "shd", name, content, url)
+
+
+def list_official(workspace, number, task, name, content, url):
+    out = {"path": f"{task}/{name}", "md5": hashlib.md5(content).hexdigest(), "size": len(content)}
+    listing = {"frozen": True, "deps": [{"path": f"{url}/{name}"}], "outs": [out]}
+    (workspace.data / f"{task}-{number}.dvc").write_text(yaml.safe_dump(listing))
 
 
 @pytest.fixture
@@ -91,6 +96,16 @@ def test_a_good_download_is_checked_unpacked_and_not_repeated(workspace, server)
     assert fetch(workspace, "shd") == paths
     paths[0].unlink()  # the zip is still there: unpacked again without network
     assert fetch(workspace, "shd") == paths
+
+
+def test_an_unpacked_file_of_mnist_is_not_fetched_again(workspace, monkeypatch):
+    name = "t10k-labels-idx1-ubyte"
+    monkeypatch.setitem(MNIST, name, hashlib.md5(CONTENT).hexdigest())
+    list_official(workspace, 9, "ps-mnist", f"{name}.gz", gzip.compress(CONTENT), NOWHERE)
+    path = workspace.data / "ps-mnist" / name
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    assert fetch(workspace, "ps-mnist") == [path]
 
 
 WHOLE = ARCHIVES["shd_train.h5.zip"]

@@ -43,6 +43,8 @@ def test_a_run_on_other_data_is_refused_and_files_of_ones_own_need_their_folder(
     own = records["network"].changed(task="shd:mine@01234567", data=records["network"].data | {"kind": "STAND-IN"})
     with pytest.raises(BenchError, match=r"used your own files .shd:mine@01234567.; give their folder"):
         planned_again(own)
+    varied = records["network"].changed(task="mackey-glass:tau17-h10")
+    assert planned_again(varied).folder is None, "these are its own options, not files"
 
 
 def test_the_command_answers_in_json_and_by_exit_code(tmp_path, made, capsys):

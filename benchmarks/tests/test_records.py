@@ -299,6 +299,16 @@ def test_collect_takes_finished_runs_follows_no_link_and_refuses_two_outcomes_of
     assert (found.added, found.same, found.unfinished) == ([RUN.key], [], 1)
     assert records.finished_record(here.runs, RUN.key) == RUN
     assert not (here.runs / RUN.key / "checkpoint.pt").exists()
+    slow, fast = (
+        made_up.latency("lif", "digits", ratio).changed(measured=RUN.measured | {"finished_at": f"2026-01-0{day}"})
+        for ratio, day in ((9.9, 3), (1.1, 4))
+    )
+    for kept, taken, wanted in ((slow, fast, fast), (fast, slow, fast)):
+        for workspace, measured in ((here, kept), (there, taken)):
+            records.write_record(workspace.runs / slow.key / "record.json", measured)
+        found = merge(here, [there.root])
+        assert (slow.key in found.added) == (wanted is taken)
+        assert records.finished_record(here.runs, slow.key) == wanted, "two machines may have measured one latency"
     records.write_record(folder / "record.json", again(RUN))
     with pytest.raises(BenchError, match="differ in history.*; nothing was copied"):
         merge(here, [there.runs])

@@ -221,6 +221,9 @@ def test_published_values_stand_beside_the_same_data_only(whole):
     assert [page.rows[0]["published_score"] for page in pages] == [0.9339, None, None]
     titles = [page.title_of(page.tasks[0]) for page in pages]
     assert titles == ["shd", "shd", "shd stand-in (folder)"], "the official files in a user's folder are the task's"
+    varied = made_up.forecast("rlif", 0, 0.4).changed(task="mackey-glass:tau17-h10")
+    page = page_of([varied], primary=None)
+    assert page.title_of(varied.task) == "mackey-glass (tau17-h10)", "its own options, no files"
 
 
 def test_an_interval_ends_where_scores_do_and_learned_spreads_are_no_learned_delays():

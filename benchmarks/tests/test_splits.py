@@ -60,6 +60,8 @@ def test_the_splits_of_own_files_are_those_that_score_reads(tmp_path, checkout):
     asked = ["data", "export-splits", "--data", f"shd={folder}", "--repetitions", "1", "--out", str(tmp_path)]
     assert main(asked) == 0
     (table,) = tmp_path.glob("shd-made@*/repetition-0.csv")
+    for wrong in (["--data", "shd=nowhere"], ["digits", "--data", f"shd={folder}"]):
+        assert main(["data", "export-splits", *wrong, "--out", str(tmp_path)]) == 2, "no file is left out silently"
     right = [(row["position"], row["target"]) for row in rows(table, "test")]
     assert main(["score", written(tmp_path, right), "--task", "shd", "--data", str(folder)]) == 0
 

@@ -229,6 +229,7 @@ def axis(text):
         ("digits = 0.01", "digits = 2.0", "digits is 2, but accuracy lies in 0 to 1"),
         ('tasks = ["digits", "mackey-glass"]', 'tasks = ["digits", "digits"]', "each value only once"),
         ("[0, 1, 10]", "0.5", "a list of values for every setting"),
+        ('methods = ["lif"', 'methods = { family = "no such" } #', "no method has family = 'no such'"),
         # names
         ('"lif"', '"lfi"', "has no method 'lfi'; did you mean 'lif'"),
         ('method = "delrec-axonal"', 'method = "rlif"', "has no method 'rlif'"),

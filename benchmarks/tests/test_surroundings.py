@@ -105,8 +105,8 @@ def test_no_home_is_no_error(tmp_path, alone, home):
 
 
 def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
-    left = [tmp_path / name for name in ("out/mine/.mine.csv.abcdefgh", "cache/.b.abcdefgh", "data/shd/.x.h5.abcdefgh")]
-    kept = [tmp_path / name for name in ("cache/.fresh.npy.abcdefgh", "out/mine/.hidden-stranger", "out/mine/mine.csv")]
+    left = [tmp_path / name for name in ("out/mine/.mine.csv.abcdef01", "cache/.b.abcdef01", "data/shd/.x.h5.abcdef01")]
+    kept = [tmp_path / name for name in ("cache/.fresh.npy.abcdef01", "data/shd/.notes.original", "out/mine/mine.csv")]
     for path in (*left, *kept):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

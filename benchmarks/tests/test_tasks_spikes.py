@@ -127,6 +127,14 @@ def test_spikes_after_the_last_step_are_counted_and_said(load, corpus):
     assert data.dropped_events == 1 and "1 spikes after the last step" in data.notes[-1]
 
 
+@pytest.mark.parametrize("options", [{}, {"channels": 175, "step_ms": 10.0}])
+def test_a_spike_later_than_any_number_of_steps_is_after_the_last_one(load, corpus, options):
+    late = [part.astype(np.float64) for part in lists(corpus / "shd_test.h5", "spikes/times")]
+    late[5][-1] = 1e20
+    change(corpus / "shd_test.h5", "spikes/times", late)
+    assert load("shd", **options).dropped_events == 1
+
+
 def test_times_in_other_units_are_refused_or_said(load, corpus, capsys):
     """A corpus in milliseconds trained on 18 of 6,000 spikes, one in microseconds on none, and nothing was said."""
     path = corpus / "shd_train.h5"

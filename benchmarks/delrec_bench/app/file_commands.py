@@ -101,8 +101,10 @@ def export_splits(
 
     _, tasks = places.tables()
     folder, own = out or places.workspace.root / "out" / "splits", options.by_task(data)
-    written: list[Path] = []
-    for name in _known(places, names or [*own]) or tasks:
+    asked, written = _known(places, names or [*own]), list[Path]()
+    if unasked := own.keys() - asked:
+        raise BenchError(f"--data names {', '.join(sorted(unasked))}, of which no splits are asked for; name it, too")
+    for name in asked or tasks:
         try:
             files = tasks[name].folder(own.get(name))
             for repetition in range(repetitions):
@@ -110,7 +112,7 @@ def export_splits(
                 loaded = tasks[name].load(TaskOptions(), seeds.split, seeds.permutation, files, places.workspace)
                 written += written_splits(loaded, repetition, asdict(seeds), folder)
         except BenchError as error:
-            if names:
+            if asked:
                 raise
             typer.echo(f"{name}: skipped ({error})", err=True)
     return _written(places, written)

@@ -148,6 +148,8 @@ def by_task(texts: list[str] | None) -> dict[str, str]:
     for text in texts or ():
         if not all(text.partition("=")):
             raise BenchError(f"--data {text!r} is not TASK=DIR; write, for example, --data shd=corpora/shd")
+    if twice := [task for task in found if sum(text.startswith(f"{task}=") for text in texts or ()) > 1]:
+        raise BenchError(f"--data names {twice[0]} twice; give one folder for each task")
     return found
 
 

@@ -217,7 +217,7 @@ class Bins:
         """Step of each time (seconds); `steps` or more where it lies after the end."""
         if self.mode == "published":
             return np.digitize(times, np.linspace(0, LONGEST, self.steps))
-        return np.floor(times / self.step + SLACK).astype(np.int64)
+        return np.minimum(np.floor(times / self.step + SLACK), self.steps).astype(np.int64)  # no int64 holds 1e20
 
 
 def bin_events(part: Recordings, bins: Bins, transform: Transform | None = None, seed: int = 0) -> Counts:

@@ -156,16 +156,16 @@ def fetch(workspace: Workspace, task: str) -> list[Path]:
 
     ready = []
     for entry in wanted:
-        path = workspace.root / entry.path
-        there = find_file(path.parent, path.stem) if path.suffix == ".zip" else None
-        if there is None:
-            try:
-                pooch.retrieve(entry.url, f"md5:{entry.md5}", path.name, path.parent)
-            except (OSError, ValueError) as error:  # of the network, or another md5
-                said = " ".join(str(error).split())
-                raise BenchError(f"{entry.url}: {said}; try again, or save the file as {path}") from error
-            there = _unzipped(path) if path.suffix == ".zip" else path
-        ready.append(there)
+        seen, path = _looked_at(entry, workspace, fresh=False), workspace.root / entry.path
+        if seen.found != ABSENT and not seen.wrong:
+            ready.append(seen.path)
+            continue
+        try:
+            pooch.retrieve(entry.url, f"md5:{entry.md5}", path.name, path.parent)
+        except (OSError, ValueError) as error:  # of the network, or another md5
+            said = " ".join(str(error).split())
+            raise BenchError(f"{entry.url}: {said}; try again, or save the file as {path}") from error
+        ready.append(_unzipped(path) if path.suffix == ".zip" else path)
     return ready
 
 

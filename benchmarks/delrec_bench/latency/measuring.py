@@ -105,8 +105,7 @@ def _measured(workspace: Workspace, say: Say) -> dict[str, Record]:
     found = [r for r in read_folder(workspace.runs, say)[0] if r.kind == "latency"]
     found = [r for r in found if r.measured.get("host") == machine(r.device)]
     ours = [r for r in found if "run" in r.result and r.provenance.get("results_version") == RESULTS_VERSION]
-    ours.sort(key=lambda r: str(r.measured.get("finished_at")))
-    return {r.result["run"]: r for r in ours}
+    return {r.result["run"]: r for r in sorted(ours, key=lambda r: r.finished)}
 
 
 def _quick(record: Record) -> bool:

@@ -246,6 +246,11 @@ class Record(Asked):
         return float(self.result["test_score"])
 
     @property
+    def finished(self) -> str:
+        """When it was made: ISO 8601 in UTC, so that text sorts by time; empty if not recorded."""
+        return str(self.measured.get("finished_at") or "")
+
+    @property
     def content(self) -> str:
         """SHA-256 of all that is not in ``measured`` (times, memory, host): equal for the same record."""
         return digest(compact({name: value for name, value in contents(self).items() if name != "measured"}))

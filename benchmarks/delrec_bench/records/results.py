@@ -60,7 +60,7 @@ computed.
 
 def table(records: Iterable[Record], failures: Iterable[Failure] = ()) -> "pd.DataFrame":
     """The runs and floors among records, and those that diverged, sorted by task, method, point and repetition."""
-    records = sorted(records, key=lambda r: str(r.measured.get("finished_at")))  # of two latencies the last one counts
+    records = sorted(records, key=lambda r: r.finished)  # of two latencies the last one counts
     latency = {_network(r): r.result for r in records if r.kind == "latency"}
     rows = [_row(r, latency.get(_network(r), {})) for r in records if r.kind in ("run", "floor")]
     return rows_table([*rows, *(_row(failure, {}) for failure in failures if failure.diverged)])

@@ -176,7 +176,7 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
             known = runs.get(record.key)
             if record.kind == "trial" or (known is not None and known.digest == record.digest):
                 continue
-            if known is not None and record.kind == "latency" and _time(record) < _time(known):
+            if known is not None and record.kind == "latency" and record.finished < known.finished:
                 continue
             if known is not None and record.kind != "latency":
                 raise BenchError(
@@ -192,11 +192,6 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
         done = set(map(_settings, kept))
         left = [f for f in diverged.values() if version_of(f) == newest[_settings(f)] and _settings(f) not in done]
         return _write(reports, in_order(kept), left)
-
-
-def _time(record: Record) -> str:
-    """When it was made: ISO 8601, all in UTC."""
-    return str(record.measured.get("finished_at"))
 
 
 def _settings(one: Asked) -> tuple[str, ...]:

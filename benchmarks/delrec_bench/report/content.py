@@ -110,6 +110,8 @@ class Page:
     def title_of(self, task: str) -> str:
         """What people call a row's task: other files in the layout of SHD are a stand-in, called by their folder."""
         title, folder = self.declared.about(task).called, base_and_folder(task)[1]
+        if ":" in task and not folder:
+            return f"{title} ({task.partition(':')[2]})"  # options of its own
         return f"{title} stand-in ({folder})" if folder and not self.stamp(task).startswith("OFFICIAL") else title
 
     def stamp(self, task: str) -> str:

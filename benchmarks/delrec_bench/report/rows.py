@@ -143,7 +143,7 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     A newer measurement never stands in for one made elsewhere.
     """
     alike: dict[tuple[Any, ...], dict[tuple[str, str, str], Record]] = {}
-    for r in sorted(records, key=lambda r: (str(r.measured.get("finished_at")), r.key)):
+    for r in sorted(records, key=lambda r: (r.finished, r.key)):
         place = r.measured.get("host"), r.device, r.configuration.get("threads")
         alike.setdefault(place, {})[r.task, r.method, canonical_json(r.configuration.get("network"))] = r
     return list(max(reversed(alike.values()), key=len, default={}).values())  # the newest of the largest

@@ -8,6 +8,7 @@ from delrec_bench.arithmetic import why_not_portable
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Asked, Record, identity, run_key
 from delrec_bench.runs.executors import Place, Planned, do
+from delrec_bench.workspace import base_and_folder
 
 
 def planned_again(record: Record, folder: str | None = None) -> Planned:
@@ -17,7 +18,7 @@ def planned_again(record: Record, folder: str | None = None) -> Planned:
     """
     if record.kind == "latency":
         raise BenchError(f"{record} is a latency measurement, not a run; repeat it with `bench`")
-    if ":" in record.task and folder is None:
+    if base_and_folder(record.task)[1] and folder is None:
         raise BenchError(f"{record} used your own files ({record.task}); give their folder with --data DIR")
     configuration = record.configuration | ({"arithmetic": "native"} if why_not_portable() else {})
     same = {name: getattr(record, name) for name in Asked.model_fields}

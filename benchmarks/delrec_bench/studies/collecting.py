@@ -26,7 +26,8 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
     """Take the finished runs of other roots, or of their folders of runs.
 
     Nothing is written before all is known to fit: of one key the records are the same in every field outside
-    `measured`, and every record holds what its folder's name says. Links are not followed: they lead elsewhere.
+    `measured` (of latencies, the newest is taken), and every record holds what its folder's name says. Links are not
+    followed: they lead elsewhere.
 
     Raises:
         BenchError: A folder has no runs, a record is broken, or two of one key differ; it names both and where.
@@ -44,14 +45,17 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
                 continue
             if record.key not in chosen and (own := finished_record(runs, record.key)) is not None:
                 chosen[record.key] = own, runs / record.key
-                result.same.append(record.key)
             other, place = chosen.setdefault(record.key, (record, folder))
-            if found := list(differences(other, record)):
+            if record.kind == "latency":
+                if record.finished > other.finished:
+                    chosen[record.key] = record, folder
+            elif found := list(differences(other, record)):
                 raise BenchError(
                     f"{record.method} on {record.task}, repetition {record.repetition}: '{place}' and '{folder}' "
                     f"differ in {', '.join(found[:3])}; nothing was copied; delete the wrong one"
                 )
-    result.added = sorted(chosen.keys() - set(result.same))
+    for key, (_, place) in sorted(chosen.items()):
+        (result.same if place.parent == runs else result.added).append(key)
     for key in result.added:
         _take(chosen[key][1], runs)
     return result

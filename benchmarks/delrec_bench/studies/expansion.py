@@ -163,7 +163,11 @@ class _Expansion:
         for attribute in rule:
             if any(not hasattr(entry, attribute) for entry in table.values()):
                 raise self.wrong(f": a {what} has no attribute '{attribute}'; see {what}s/{what}.py")
-        return [name for name, of in table.items() if all(getattr(of, key) == value for key, value in rule.items())]
+        found = [name for name, of in table.items() if all(getattr(of, key) == value for key, value in rule.items())]
+        if not found:
+            asked = ", ".join(f"{key} = {value!r}" for key, value in rule.items())
+            raise self.wrong(f": no {what} has {asked}; see `delrec-bench list {what}s`")
+        return found
 
     def only(self, what: str, names: Collection[str] | None, known: list[str]) -> list[str]:
         """The names asked for, in the study's order; all of them for None."""
