@@ -39,14 +39,10 @@ def collect(
 @command("Files", ("sync", "after training without a connection to MLflow"))
 def sync(places: Places) -> Answer:
     """Copy all runs to MLflow (to its local database, or to the server in MLFLOW_TRACKING_URI)."""
-    from functools import partial
-
     from delrec_bench.records import read_folder
-    from delrec_bench.runs.trained import deployed_network
     from delrec_bench.tracking import sync as synced
 
-    workspace, (methods, _) = places.workspace, places.tables()
-    summary = synced(workspace, read_folder(workspace.runs)[0], partial(deployed_network, methods=methods))
+    summary = synced(places.workspace, read_folder(places.workspace.runs)[0])
     return Answer(summary._asdict(), str(summary))
 
 

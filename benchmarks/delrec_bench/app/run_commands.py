@@ -44,12 +44,9 @@ def run(
 
     If the run already exists, its result is shown instead.
     """
-    from functools import partial
-
     from delrec_bench.config import Request, parse_setting
     from delrec_bench.records import plain
     from delrec_bench.runs.executors import do
-    from delrec_bench.runs.trained import deployed_network
     from delrec_bench.tracking import follow, sync
 
     values: dict[str, Any] = {"device": device, "arithmetic": arithmetic}  # checked by the model
@@ -73,7 +70,7 @@ def run(
             live.end(done.key, "FINISHED" if done.error is None else "FAILED")
     record = done.record(workspace)
     try:
-        sync(workspace, [record], partial(deployed_network, methods=place.tables()[0]))
+        sync(workspace, [record])
     except BenchError as error:  # a view of the record, which holds without it
         say(f"warning: {error}")
     path = str(workspace.runs / record.key / "record.json")

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from delrec_bench.app import options
@@ -118,7 +117,6 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
     from delrec_bench.report.content import build
     from delrec_bench.report.declared import page_of
     from delrec_bench.report.writing import write_page
-    from delrec_bench.runs.trained import deployed_network
     from delrec_bench.statistics.reproduced import judge, match
     from delrec_bench.tracking import log_page, sync
     from delrec_bench.workspace import here
@@ -126,8 +124,7 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
     workspace, (methods, tasks) = places.workspace, places.tables()
     own, published = read_folder(workspace.runs, say), read_store(workspace.reports)
     try:
-        model_of, labels = partial(deployed_network, methods=methods), dict.fromkeys(keys, study.name)
-        say(f"MLflow: {sync(workspace, own[0], model_of, labels)}")
+        say(f"MLflow: {sync(workspace, own[0], dict.fromkeys(keys, study.name))}")
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}")
     records, failures = options.together(own, published)

@@ -56,25 +56,6 @@ def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
         raise BenchError(f"{checkpoint} does not contain the network of {record} ({why})") from error
 
 
-class Deployed(nn.Module):
-    """A trained network as its test set was scored: batches (B, T, channels) to scores (B, classes)."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the scores of a batch of sequences."""
-        with self.network.deployed():
-            scores: Tensor = self.network.classify(inputs.transpose(0, 1))
-            return scores
-
-
-def deployed_network(record: Record, checkpoint: Path, methods: MethodTable) -> Deployed | None:
-    """The network of a run as its test set was scored; None of a method without one."""
-    return None if methods[record.method].build is None else Deployed(network_of(record, checkpoint, methods))
-
-
 class _Wrapped(Trainable):
     """Any module that maps sequences (T, B, C) to outputs (T', B, classes)."""
 

@@ -1,13 +1,12 @@
 """MLflow's store: opening it, and what is written to it and read back, in its own words."""
 
-import importlib.metadata
 import json
 import logging
 import os
 import posixpath
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +28,6 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from sqlalchemy.exc import SQLAlchemyError
@@ -57,9 +55,6 @@ _MOST_RUNS, _BATCH_METRICS, _BATCH_PARAMS = 50_000, 1000, 100  # what MLflow tak
 Entries = dict[int, tuple[Mapping[str, Any], int]]
 """Epoch -> its entry of history, and when it ended in ms since 1970."""
 
-ModelOf = Callable[[Record, Path], Any]
-"""(record, checkpoint) -> a module from batches (B, T, channels) to scores; None where it has none."""
-
 
 class SyncSummary(NamedTuple):
     """What a sync did: runs added or completed, replaced (a record made again), left alone."""
@@ -74,15 +69,12 @@ class SyncSummary(NamedTuple):
 
 
 def sync(
-    workspace: Workspace,
-    records: Iterable[Record],
-    model_of: ModelOf | None = None,
-    study_of: Mapping[str, str] = MappingProxyType({}),
+    workspace: Workspace, records: Iterable[Record], study_of: Mapping[str, str] = MappingProxyType({})
 ) -> SyncSummary:
     """Bring MLflow up to date with records; runs already there are left alone, those seen live are completed.
 
     A record whose content changed under the same key replaces its run. `study_of` says by key below which study a run
-    stands that is new there; without `model_of` no models are logged.
+    stands that is new there.
     """
     added = replaced = unchanged = 0
     with opened(workspace) as store:
@@ -98,7 +90,7 @@ def sync(
                 replaced += 1
             else:
                 added += 1
-            store.complete(record, workspace, model_of, study_of.get(record.key))
+            store.complete(record, workspace, study_of.get(record.key))
     return SyncSummary(added, replaced, unchanged, store.uri)
 
 
@@ -233,8 +225,8 @@ class Store:
         for i in range(0, len(metrics), _BATCH_METRICS):
             self.client.log_batch(run_id, metrics=metrics[i : i + _BATCH_METRICS])
 
-    def complete(self, record: Record, workspace: Workspace, model_of: ModelOf | None, study: str | None) -> None:
-        """Complete the run of a record: history, results, data, files and model; its content last."""
+    def complete(self, record: Record, workspace: Workspace, study: str | None) -> None:
+        """Complete the run of a record: history, results, data and files; its content last."""
         end, history = milliseconds(record.measured["finished_at"]), record.history
         start = end - int(1000 * (record.measured.get("wall_seconds") or 0.0))
         run_id = self.start(record, start, study)
@@ -245,14 +237,7 @@ class Store:
         self.metrics(run_id, ((name, value, end, 0) for name, value in numbers(groups)))
         checkpoint = workspace.runs / record.key / "checkpoint.pt"
         if checkpoint.is_file() and not checkpoint.is_symlink():
-            try:
-                made = model_of(record, checkpoint) if model_of is not None else None
-            except BenchError as error:
-                say(f"warning: {error}; synced without its network")
-            else:
-                self.client.log_artifact(run_id, str(checkpoint))
-                if made is not None:
-                    self._log_model(run_id, record, made)
+            self.client.log_artifact(run_id, str(checkpoint))
         self.client.log_text(run_id, record_text(record), RECORD)
         tags = {
             "delrec.kind": record.kind,
@@ -265,25 +250,6 @@ class Store:
         self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self.client.set_terminated(run_id, end_time=end)
         self.client.set_tag(run_id, CONTENT, digest(record_text(record)))
-
-    def _log_model(self, run_id: str, record: Record, module: Any) -> None:
-        """The module as MLflow's pytorch flavour stores it: a pickle, which loading executes, for one's own store."""
-        versions = [f"{name}=={importlib.metadata.version(name)}" for name in ("torch", "delrec", "delrec-bench")]
-        name = re.sub(r"[^\w-]+", "-", f"{record.method}-{record.task}")
-        params = {"method": record.method, "task": record.task}
-        model = self.client.create_logged_model(self.experiment, name, source_run_id=run_id, params=params)
-        batch = mlflow.types.TensorSpec(np.dtype(record.configuration["dtype"]), (-1, -1, record.data["channels"]))
-        mlflow.set_tracking_uri(self.uri)  # its flavours know no client
-        mlflow.set_registry_uri(self.uri)
-        mlflow.pytorch.log_model(
-            module,
-            name=name,
-            run_id=run_id,
-            model_id=model.model_id,
-            signature=mlflow.models.ModelSignature(mlflow.types.Schema([batch])),
-            pip_requirements=versions,
-            serialization_format="pickle",
-        )
 
 
 def texts(values: Mapping[str, Any]) -> dict[str, str]:
