@@ -90,7 +90,7 @@ def record(method, task, repetition, kind="run", **changes):
         counts |= {"trainable": weights + delays * (not fixed), "frozen": delays * fixed}
         values["parameters"] = counts | {"learned_delays": delays * (not fixed)}
         values["activity"] = {
-            "spikes_per_neuron_step": {"0": 0.05, "1": 0.07},
+            "spikes_per_neuron_step": 0.06,
             "synaptic_operations": {"effective_acs": 120_000, "effective_macs": 9_000, "dense": 2_000_000},
         }
     return made(**(values | changes))

@@ -21,11 +21,11 @@ def small(**changes):
 def plain_scores(outputs, aggregate, skipped):
     """A loop over steps, as the equations of `delrec_bench.networks.network` say."""
     steps = len(outputs)
-    first = {"second-half": skipped + (steps - skipped) // 2, "last": steps - 1}.get(aggregate, skipped)
+    first = steps - 1 if aggregate == "last" else skipped
     total = 0
     for t in range(first, steps):
         total = total + (torch.softmax(outputs[t], -1) if aggregate == "softmax-sum" else outputs[t])
-    return total / (steps - first) if aggregate in ("mean", "second-half") else total
+    return total / (steps - first) if aggregate == "mean" else total
 
 
 def plain_outputs(network, spikes):

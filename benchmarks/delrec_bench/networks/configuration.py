@@ -10,7 +10,7 @@ from pydantic import Field
 
 from delrec_bench.schema import settings
 
-Aggregate = Literal["sum", "softmax-sum", "mean", "second-half", "last"]
+Aggregate = Literal["sum", "softmax-sum", "mean", "last"]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]

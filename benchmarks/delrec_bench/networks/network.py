@@ -11,7 +11,6 @@ its own tau (`readout_tau`) and a gain g of 1 or 1/tau (`readout_gain`). `aggreg
     sum           sum over s <= t < T of y[t]            DelRec on SSC and PS-MNIST, arXiv 2509.24852
     softmax-sum   sum over s <= t < T of softmax(y[t])   DelRec on SHD; DCLS, arXiv 2306.17670
     mean          mean over s <= t < T of y[t]
-    second-half   mean over s + (T - s) // 2 <= t < T of y[t]
     last          y[T - 1]
 
 A sequence without any step that counts scores 0.
@@ -38,7 +37,6 @@ from delrec_bench.networks.configuration import NetworkConfig
 
 _OUT_OF_REACH = 1e9  # threshold of the leaky readout, which never fires
 _SPREAD_FLOOR = 0.23  # where the annealed feedforward spread ends, arXiv 2306.17670
-_MEANS = ("mean", "second-half")
 
 
 class Block(nn.Module):
@@ -295,10 +293,8 @@ def scores_of_linear(readout: nn.Linear, spikes: Tensor, aggregate: str, skipped
 def _counted(values: Tensor, aggregate: str, skipped: int) -> Tensor:
     """Return the steps that an aggregate takes."""
     values = values[skipped:]
-    if aggregate == "second-half":
-        return values[len(values) // 2 :]
     return values[-1:] if aggregate == "last" else values
 
 
 def _divided(total: Tensor, aggregate: str, steps: int) -> Tensor:
-    return total / max(steps, 1) if aggregate in _MEANS else total
+    return total / max(steps, 1) if aggregate == "mean" else total

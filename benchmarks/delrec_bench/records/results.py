@@ -103,12 +103,10 @@ def _row(of: Record | Failure, latency: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def activity(record: Record) -> dict[str, float | None]:
-    """Spikes per neuron and step over all layers, effective operations of a sample, and the delay buffer."""
-    spikes = record.activity.get("spikes_per_neuron_step")
-    parts = [p for p in (spikes.values() if isinstance(spikes, dict) else [spikes]) if p is not None]
+    """Spikes per neuron and step, effective operations of a sample, and the delay buffer."""
     done = record.activity.get("synaptic_operations") or {}
     return {
-        "spikes_per_neuron_step": sum(parts) / len(parts) if parts else None,
+        "spikes_per_neuron_step": record.activity.get("spikes_per_neuron_step"),
         "synaptic_operations": float(sum(done.get(f"effective_{kind}") or 0 for kind in ("acs", "macs"))) or None,
         "delay_buffer": record.activity.get("delay_buffer"),
     }

@@ -90,9 +90,7 @@ class Page:
             return r.data.get("digest"), *map(r.configuration.get, HOW)
 
         def versions(row: Row) -> set[int]:
-            mine = (row["task"], row["method"])
-            lost = (f for f in self.declared.diverged if (f.task, self.declared.runs[f.key].method) == mine)
-            return {version_of(one) for one in (*row.records, *lost)}
+            return {version_of(one) for one in (*row.records, *self.declared.lost(row["task"], row["method"]))}
 
         unlike = (row for row in self.rows if len(set(map(way, row.records))) > 1 or len(versions(row)) > 1)
         return [f"{row['method']} on {row['task']}" for row in unlike]

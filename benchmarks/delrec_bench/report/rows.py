@@ -155,9 +155,7 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
     alike = [r for r in latency if (r.task, r.method, r.configuration.get(which)) == (task, asked.base, value)]
     measured = alike[-1] if alike else None
     of = group or ([measured] if measured else [])
-    lost = sorted(
-        f.repetition for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, asked.method)
-    )
+    lost = sorted(failure.repetition for failure in declared.lost(task, asked.method))
     commands = [r.command for r in group] or [asked.command]
     folder = f" --methods {declared.new[asked.method]}" if asked.method in declared.new else ""
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {

@@ -37,9 +37,6 @@ class HeldOut:
         self._samples = samples
         self._released: set[str] = set()
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
     def release(self, condition: str = "deployed") -> Any:
         """Return the samples, for the one scoring of `condition`; a `ProtocolError` where it was scored before."""
         if condition in self._released:
