@@ -41,7 +41,8 @@ class DivergedError(RunError):
 def no_room(error: BaseException) -> bool:
     """Whether a named file could not be written: the user's affair, which ends a study, whose runs cannot be kept."""
     disk = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
-    return isinstance(error, OSError) and error.errno in disk and bool(error.filename)
+    place = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+    return isinstance(error, OSError) and error.errno in (*disk, *place) and bool(error.filename)
 
 
 def bug(error: Exception) -> str:

@@ -69,6 +69,7 @@ def test_a_forecast_is_told_in_its_own_metric(checkout, capsys):
         ("run lif digits --epochs 1 --set epochs=3", "training.epochs is given twice, 1 and 3; omit one"),
         (f"data export-splits digits --out {__file__}", "Not a directory"),
         (f"run lif digits --runs {__file__}", "is a file; give a folder"),
+        (f"run counts-only digits --limit 12 --runs {__file__}/x", "Not a directory; make room or choose another"),
         ("run lif digits --epoch 3", "(Possible options: --epochs). See delrec-bench run --help"),
         ("run lif digits --profile quik", "did you mean 'quick'"),
         ("run lif digits --set training.selection=best-test", "reproduce --study selection"),

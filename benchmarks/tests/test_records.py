@@ -53,6 +53,8 @@ def result(**changes):
         ({"targets": [0]}, "it has 4 predictions, 1 targets, 4 groups"),
         ({"groups": [1]}, "it has 4 predictions, 4 targets, 1 groups"),
         ({"predictions": None}, "predictions or targets are missing"),
+        ({"measured": {"finished_at": "yesterday"}}, "measured.finished_at is 'yesterday'; it must be a time"),
+        ({"measured": {"wall_seconds": "x"}}, "measured.wall_seconds is 'x', no number"),
         ({"predictions": ["a", "b"]}, "predictions is ['a', 'b']; it must be a list of finite numbers"),
         ({"predictions": [float("nan")] * 4}, "predictions is [nan, nan, nan, nan]; it must be a list of finite"),
         ({"configuration": {"f": object()}}, "a object is not a number"),

@@ -277,6 +277,15 @@ def test_official_shd_has_ceil_of_1400_ms_and_less_than_the_whole_is_a_subset(co
     assert tested.stamp == "OFFICIAL SUBSET" and tested.used["test"] == 7
 
 
+def test_files_that_name_one_label_differently_are_refused(load, corpus):
+    path = corpus / "shd_test.h5"
+    change(path, "extra/keys", lambda file: file.create_dataset("extra/keys", data=[b"a", b"b", b"c", b"d", b"e"]))
+    assert load().classes == CLASSES, "one more name contradicts nothing"
+    change(path, "extra/keys", lambda file: file.create_dataset("extra/keys", data=[b"a", b"c", b"b", b"d"]))
+    with pytest.raises(BenchError, match=r"shd_test.h5 calls label 1 'c', shd_train.h5 calls it 'b'; .*extra/keys"):
+        load()
+
+
 def test_without_names_of_classes_the_training_labels_decide(load, corpus):
     for name in ("shd_train", "shd_test"):
         change(corpus / f"{name}.h5", "extra/keys", None)

@@ -160,14 +160,15 @@ def test_images_are_shown_pixel_by_pixel_in_one_fixed_order(load, images):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        (LABELS, lambda c: c[:-3], "20 bytes, as its header says, are missing"),
+        (LABELS, lambda c: c[:-3], "holds 17 bytes, but its header says 20"),
+        (LABELS, lambda c: c + b"xx", "holds more than the 20 bytes that its header says"),
         (LABELS, lambda c: b"\0\0\0\0" + c[4:], "it is not an MNIST file"),
         (LABELS, lambda c: c[:2], "it is not an MNIST file"),
         (LABELS, lambda c: c[:-1] + b"\x0b", "sample 19 has label 11"),
         (LABELS, lambda c: idx(np.zeros(19)), "has 20 images, .* 19 labels"),
         (IMAGES, lambda c: c[:200], "damaged or incomplete gzip"),
         (IMAGES, lambda c: gzip.compress(idx(np.zeros((20, 8, 8)))), "must be the same size"),
-        (IMAGES, lambda c: EMPTY, "x4294967295x0 bytes, as its header says, are missing"),
+        (IMAGES, lambda c: EMPTY, "x4294967295x0 bytes that its header says are none"),
         (IMAGES, lambda c: HUGE, "x1024x1024 bytes, as its header says,.* needs .* bytes of memory"),
     ],
 )

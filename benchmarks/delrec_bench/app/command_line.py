@@ -143,7 +143,6 @@ def _told(error: BaseException) -> tuple[str, int]:
         return str(error), 1
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return "interrupted; finished runs are kept", 130
-    place = isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError)
-    if isinstance(error, OSError) and (place or no_room(error)):
+    if isinstance(error, OSError) and no_room(error):
         return f"{error.filename}: {error.strerror}; make room or choose another folder", 2
     return bug(error), 1  # type: ignore[arg-type]

@@ -51,7 +51,7 @@ HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowE
 # Times that tonic gives are whole microseconds but for rounding; those of files are cut to whole ones, as tonic does.
 MICROSECOND_SLACK = 1e-6
 LONGEST = 1.4  # seconds: the longest sample any of these tasks looks at
-VERSION = 5  # raise it when the arrays of the cache change their meaning
+VERSION = 6  # raise it when the arrays of the cache change their meaning
 _SPARSE = ("data", "indices", "indptr")
 # A time written in decimal may lie a rounding error below the edge that it means.
 SLACK = 1e-9
@@ -71,6 +71,7 @@ class EventBlock:
     lengths: np.ndarray  # (n,) events of each sample
     labels: np.ndarray  # (n,) class (int64)
     speakers: np.ndarray | None = None  # (n,)
+    names: tuple[str, ...] = ()  # of the classes, by label, where the file lists them
 
     def through(self, transform: Transform, seed: int) -> "EventBlock":
         """The block after a transform, which each sample meets with a stream fixed by the seed and its number."""
@@ -108,7 +109,9 @@ def _blocks(path: Path, file: Any) -> Iterator[EventBlock]:
     speakers = _numbers(path, found["extra/speaker"], "extra/speaker") if "extra/speaker" in found else None
     if not len(labels):
         raise BenchError(f"{path}: contains no samples")
-    classes = _dataset(path, file, "extra/keys", "SOUuif").size if "extra/keys" in file else 0
+    keys = np.asarray(_dataset(path, file, "extra/keys", "SOUuif")[()]) if "extra/keys" in file else np.empty(0)
+    named = tuple(key.decode(errors="replace") if isinstance(key, bytes) else str(key) for key in keys.tolist())
+    classes = len(named)
     limit = min(classes or (len(labels) if "train" in path.name else CLASSES), CLASSES)
     known = f"{limit} classes in extra/keys" if classes else f"at most {limit} classes without extra/keys"
     bad = (labels < 0) | (labels >= limit)
@@ -133,7 +136,7 @@ def _blocks(path: Path, file: Any) -> Iterator[EventBlock]:
             t, u = t[new], u[new]
             unsorted += len(np.unique(owner[back]))
         who = None if speakers is None else speakers[part]
-        yield EventBlock(path, classes or None, first, t, u.astype(np.int64), lengths, labels[part], who)
+        yield EventBlock(path, classes or None, first, t, u.astype(np.int64), lengths, labels[part], who, named)
     if unsorted:
         log.warning("%s: %d samples had unsorted events; they were sorted", path, unsorted)
 
@@ -245,7 +248,8 @@ def bin_events(part: Recordings, bins: Bins, transform: Transform | None = None,
     spikes = spikes.astype(np.uint8) if spikes.data.max(initial=0) <= np.iinfo(np.uint8).max else spikes
     classes = block.classes or int(np.concatenate(labels).max()) + 1
     known = None if block.speakers is None else np.concatenate(speakers)
-    kept = spikes, np.concatenate(labels), np.concatenate(after), known
+    names = np.frombuffer("\n".join(block.names).encode(), np.uint8).copy() if block.names else None
+    kept = spikes, np.concatenate(labels), np.concatenate(after), known, names
     return Counts(part.name, bins.steps, bins.channels, longest, classes, top, *kept)
 
 

@@ -47,7 +47,10 @@ def read_predictions(path: Path, data: TaskData) -> np.ndarray:
     A `BenchError` names the line that is wrong, or the first sample that is missing.
     """
     try:
-        table = pd.read_csv(path, usecols=["position", "prediction"], index_col=False, dtype=float)
+        whole = pd.read_csv(
+            path, usecols=["position", "prediction"], index_col=False, dtype=float, skip_blank_lines=False
+        )
+        table = whole.dropna(how="all")  # whose index still counts the blank lines
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())
         wanted = "give a csv of numbers with the columns position and prediction"

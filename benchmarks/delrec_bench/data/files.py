@@ -116,9 +116,14 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         if len(head) < 4 + 4 * dimensions or head[:4] != (0x800 + dimensions).to_bytes(4, "big"):
             raise BenchError(f"{path}: starts with {head[:4].hex(' ')}; it is not an MNIST file of this kind")
         shape = struct.unpack(f">{dimensions}I", head[4:])
-        said, wanted = f"{'x'.join(map(str, shape))} bytes, as its header says,", math.prod(shape)
-        need_memory(2 * wanted, f"{path}: {said}")
+        size, wanted = "x".join(map(str, shape)), math.prod(shape)
+        need_memory(2 * wanted, f"{path}: {size} bytes, as its header says,")
         content = stream.read(wanted + 1)
-    if not content or len(content) != wanted:
-        raise BenchError(f"{path}: {said} are missing; the file is incomplete or modified: copy or fetch it again")
+    why = "" if wanted else f"the {size} bytes that its header says are none"
+    if len(content) > wanted:
+        why = f"it holds more than the {size} bytes that its header says"
+    elif len(content) < wanted:
+        why = f"it holds {len(content)} bytes, but its header says {size}"
+    if why:
+        raise BenchError(f"{path}: {why}; the file is incomplete or modified: copy or fetch it again")
     return np.frombuffer(content, np.uint8).reshape(shape)

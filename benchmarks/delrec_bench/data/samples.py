@@ -82,6 +82,7 @@ class Counts:
     labels: np.ndarray  # (n,) class
     beyond: np.ndarray  # (n,) spikes after the last step
     speakers: np.ndarray | None = None  # (n,)
+    names: np.ndarray | None = None  # those of the classes that the file lists: UTF-8, a line each
 
 
 class CountSamples(Samples):

@@ -299,12 +299,20 @@ def _of_speakers(known: np.ndarray | None, tested: np.ndarray | None, seed: int,
     return np.isin(known, candidates[order(len(candidates), seed, len(candidates))[:wanted]])
 
 
+def _names(part: Counts) -> list[str]:
+    return [] if part.names is None else part.names.tobytes().decode().split("\n")
+
+
 def _check_labels(parts: Mapping[str, Counts]) -> None:
-    """Refuse recordings without two classes to tell apart, or with classes in the other parts only."""
+    """Refuse recordings without two classes, or whose other parts have more of them, or name them otherwise."""
     train = parts["train"]
     if len(np.unique(train.labels)) < 2:
         raise BenchError(f"{train.name}: every sample has label {train.labels[0]}; two classes are needed at least")
     for part in parts.values():
+        for label, (name, other) in enumerate(zip(_names(train), _names(part), strict=False)):
+            if name != other:
+                said = f"{part.name} calls label {label} '{other}', {train.name} calls it '{name}'"
+                raise BenchError(f"{said}; number the classes alike, or correct extra/keys")
         bad = np.flatnonzero(part.labels >= train.classes)
         if len(bad):
             raise BenchError(

@@ -60,7 +60,7 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
     path = Path(what)
     if path.suffix == ".safetensors":
         return read_weights(path, methods)
-    given = path if path.is_dir() else path.parent if path.is_file() else None
+    given = None if not what else path if path.is_dir() else path.parent if path.is_file() else None
     record = find_record(str(given / "record.json") if given else what, workspace)
     checkpoint = (given or workspace.runs / record.key) / "checkpoint.pt"
     header = Header(

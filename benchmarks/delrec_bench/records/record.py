@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -218,7 +219,14 @@ class Record(Asked):
         return self
 
     def _fault(self) -> str:
-        """Say which samples do not belong together, or that the score is not that of the predictions."""
+        """Say what contradicts itself: samples that do not belong together, a score, or a time that is none."""
+        seconds = self.measured.get("wall_seconds")
+        if seconds is not None and not isinstance(seconds, int | float):
+            return f"measured.wall_seconds is {seconds!r}, no number"
+        try:
+            datetime.fromisoformat(self.finished or "2026-01-01")
+        except ValueError:
+            return f"measured.finished_at is {self.finished!r}; it must be a time, ISO 8601"
         columns = {name: len(column) for name in _COLUMNS if (column := getattr(self, name)) is not None}
         if self.kind not in ("run", "floor"):
             return f"it has {', '.join(columns)}; a {self.kind} never sees the test set" if columns else ""

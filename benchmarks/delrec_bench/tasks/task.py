@@ -53,7 +53,7 @@ class Task:
         if not data.isprintable():
             why = "rows are named after the folder; rename it, using plain characters only"
         elif not self.accepts_data:
-            why = f"task '{self.name}' does not accept your own files; choose shd, ssc or ps-mnist"
+            why = f"task '{self.name}' does not accept your own files; `delrec-bench list tasks` shows which do"
         elif not folder.is_dir():
             why = "this is not a folder; give the folder that contains the files"
         if why:

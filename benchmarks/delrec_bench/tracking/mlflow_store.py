@@ -227,7 +227,7 @@ class Store:
 
     def complete(self, record: Record, workspace: Workspace, study: str | None) -> None:
         """Complete the run of a record: history, results, data and files; its content last."""
-        end, history = milliseconds(record.measured["finished_at"]), record.history
+        end, history = milliseconds(record.finished) if record.finished else int(1000 * time.time()), record.history
         start = end - int(1000 * (record.measured.get("wall_seconds") or 0.0))
         run_id = self.start(record, start, study)
         each = (end - start) / max(1, len(history))  # of runs that were not seen live

@@ -72,8 +72,10 @@ class Place:
         methods, tasks = self.tables()
         asked = resolve(request, methods, tasks, self.workspace).asked
         record = self.workspace.runs / asked.key / "record.json"
-        for file in (methods.files[request.method], tasks.files[request.task]):  # keys know no code
-            if record.exists() and not file.is_relative_to(PACKAGE) and file.stat().st_mtime > record.stat().st_mtime:
+        declared = (methods.files[request.method], tasks.files[request.task])
+        own = [file for file in declared if not file.is_relative_to(PACKAGE)] if record.exists() else []
+        for file in [more for one in own for more in (one, *one.parent.glob("_*.py"))]:  # keys know no code
+            if file.stat().st_mtime > record.stat().st_mtime:
                 say(f"warning: {file} was changed after its run; to run it again, delete {record.parent}")
         return Planned(asked, None if request.data is None else str(Path(request.data).absolute()))
 
