@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from delrec_bench.records import Record
 
 __all__ = ["evaluate", "results", "run"]
+_OPTIONS = "repetition", "profile", "epochs", "limit", "data", "device", "engine", "threads", "arithmetic", "trial"
 
 
 def run(
@@ -44,7 +45,7 @@ def run(
     from delrec_bench.schema import dotted
     from delrec_bench.workspace import find_workspace
 
-    options = {name: settings.pop(name) for name in tuple(settings) if name in Request.__dataclass_fields__}
+    options = {name: settings.pop(name) for name in _OPTIONS if name in settings}
     if options.get("data") is not None:
         options["data"] = str(options["data"])
     request = Request(method, task, overrides=tuple(dotted(settings).items()), **options)

@@ -93,6 +93,9 @@ class Plugins(dict[str, T]):
             if not isinstance(entry, self.of):
                 wanted = f"{self.of.__module__}.{self.of.__name__}"
                 raise BenchError(f"{where}: {self.declared} has an entry of type {type(entry).__name__}, not {wanted}")
+            if found := set(":,=") & set(entry.name):
+                split = f"the command line splits names at '{min(found)}'; rename it"
+                raise BenchError(f"{where}: {self.kind} '{entry.name}': {split}")
             if entry.name in self:
                 raise BenchError(f"{where}: {self.kind} '{entry.name}' already exists; choose another name")
             self[entry.name] = entry

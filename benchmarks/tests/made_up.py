@@ -13,6 +13,7 @@ from delrec_bench.report import words
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Comparison, Declaration, Expected
 from delrec_bench.studies.expansion import Study, expand
+from delrec_bench.workspace import base_and_folder
 
 TASKS = {
     "digits": ("EMBEDDED", 64, 10, 0.80, 0.70),
@@ -137,7 +138,8 @@ def declared(records, primary=PAIR, **changes):
     of_study |= {name: changes.pop(name) for name in [*changes] if name in known}
     asked = {r.key: Expected(r.method, r.control, r.method) for r in records if r.kind in ("run", "floor")}
     runs = changes.pop("runs", asked)
-    pair = Comparison(*primary, over=tuple(KNOWN)) if type(primary) is tuple else primary
+    over = tuple(task for task in KNOWN if any(base_and_folder(r.task)[0] == task for r in records))
+    pair = Comparison(*primary, over=over) if type(primary) is tuple else primary
     values = {"runs": runs, "awaited": tuple(runs), "primary": pair, "tasks": KNOWN} | changes
     return Declaration(Study("made-up", "quick", (), **of_study), **values)
 

@@ -314,6 +314,7 @@ def test_the_same_run_chosen_in_three_ways(checkout, reproduced, monkeypatch):
     assert last.score == scores[-1] and validation.score == scores[validation.result["best_epoch"] - 1]
     assert cheated.command == f"delrec-bench rerun {cheated.key}"
     assert "Do not cite the best-test rows" in page and "(selection best-test)" in page
+    assert "the test set is scored after every epoch by best-test rows, by others once" in page
     assert rows["delrec-axonal (selection best-test)"]["selection"] == "best-test"
     again = rerun(cheated, Place(workspace_at(checkout)))
     assert (again.key, again.digest) == (cheated.key, cheated.digest)

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import delrec_bench
 import psutil
 import pytest
 import torch
@@ -119,6 +120,12 @@ def test_the_api_makes_a_portable_run_from_a_process_that_is_not(tmp_path):
     record = read_record(tmp_path / "runs" / key / "record.json")
     request = Request("lif", "digits", epochs=1, limit=32, overrides=(("hidden", [6]),))
     assert done(request, workspace_at(tmp_path / "here")).content == record.content
+
+
+def test_the_api_takes_the_options_that_it_documents_and_no_other(tmp_path):
+    for option in ("study", "point", "overrides"):
+        with pytest.raises(BenchError, match=f"unknown key '{option}'"):
+            delrec_bench.run("lif", "digits", epochs=1, limit=32, root=str(tmp_path), **{option: "selection"})
 
 
 STEPS = {"training.epochs": 3, "training.batch": 16, "task.limit": 32}

@@ -65,6 +65,8 @@ def test_a_file_of_a_folder_is_found_and_a_helper_beside_it_is_not_read(kind, tm
             for role in ("control", "searched_with")
         ),
         ("task", TASK.replace("visited", "digits"), "'digits' already exists"),
+        ("task", TASK.replace("visited", "a:b"), "task 'a:b': the command line splits names at ':'; rename it"),
+        ("method", METHODS.replace('"visitor"', '"a,b"'), "method 'a,b': the command line splits names at ','"),
         ("task", TASK.replace('"visited"', '"visited", family="sound"'), "family 'sound'"),
         ("task", TASK.replace('"visited"', '"visited", metric="acuracy"'), "no metric 'acuracy'; did you mean"),
         ("metric", METRIC.replace("measured", "nmse"), "'nmse' already exists"),

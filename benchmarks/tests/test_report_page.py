@@ -69,6 +69,17 @@ def test_holm_is_over_the_tasks_of_the_declared_comparison_alone(whole):
     assert [d.method["task"] for d in page.primary] == ["digits", "formants-20"], "those of its own tasks"
 
 
+def test_a_task_of_the_declared_comparison_without_runs_counts_and_leaves_the_answer_open():
+    """The page said "better on all", corrected over the tasks that had runs alone."""
+    asked = Comparison(*PAIR, over=("digits", "formants-20", "yin-yang"))
+    page = page_of([r for r in pair_of(0.1, n=6) if r.task in asked.over], primary=asked)
+    assert [d.method["task"] for d in page.primary] == ["digits", "formants-20"]
+    least, most = sorted(page.primary, key=lambda d: d.verdict.p)
+    assert least.verdict.p_holm == pytest.approx(3 * least.verdict.p) and most.verdict.p_holm >= 2 * most.verdict.p
+    assert {d.verdict.verdict for d in page.primary} == {"better"} and page.outcome == "inconclusive"
+    assert page.answer[0].startswith("Inconclusive. ") and page.answer[0].endswith(" No runs yet on yin-yang.")
+
+
 def test_an_interaction_is_the_gain_here_less_the_gain_there_repetition_by_repetition():
     gains = [(0.10, 0.02), (0.08, 0.01), (0.11, 0.02), (0.09, 0.00), (0.12, 0.03)]  # learned here, learned there
     here, there = np.array(gains).T

@@ -1,6 +1,7 @@
 """One search per method, task and size: draws that all methods share, the winner by its mean, the test set closed."""
 
 import math
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -165,7 +166,8 @@ def test_the_tuning_variance_is_that_of_independent_searches_else_of_the_tasks_o
 def test_a_trial_never_sees_the_test_set(workspace):
     request = Request("delrec-axonal", "digits", overrides=TINY, trial=True)
     prepared = resolve(request, METHODS, TASKS, workspace)
-    closed = replace(prepared.data, test=range(30))  # it has a length and no samples
+    closed = copy(prepared.data)
+    object.__setattr__(closed, "test", range(30))  # it has a length and no samples
     made = perform(Resolved(prepared.asked, prepared.method, closed), workspace).record
     assert made.kind == "trial" and made.command.endswith("--trial")
     assert set(made.result) == {"valid_score", "best_epoch", "epochs", "selection", "failed"}

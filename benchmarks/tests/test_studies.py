@@ -234,6 +234,8 @@ def axis(text):
         ('"lif"', '"lfi"', "has no method 'lfi'; did you mean 'lif'"),
         ('method = "delrec-axonal"', 'method = "rlif"', "has no method 'rlif'"),
         ('over = ["digits", "mackey-glass"]', 'over = ["shd"]', "has no task 'shd'"),
+        (*small('without = { delrec-axonal = ["digits"] }'), "primary is over 'digits', but delrec-axonal has no run"),
+        ('control = "delrec-axonal-fixed"', 'control = "delrec-axonal"', "compares delrec-axonal with itself"),
         (*small('without = { lfi = ["digits"] }'), "has no method 'lfi'; did you mean 'lif'"),
         (*small("draw = { 'network.tua' = [1.0] }"), "did you mean 'network.tau'"),
         (*set_("digit = { epochs = 3 }"), "set: unknown key 'digit.epochs'"),
@@ -247,6 +249,8 @@ def axis(text):
         (*small('draw = { "network.sigma" = [1.0] }'), "sigma is also set or swept"),
         (*small('draw = { "training.epochs" = [1, 2] }'), "training.epochs is not a hyperparameter"),
         (*small('draw = { "network.tau" = { low = 3, high = 2 } }'), "0 < low < high"),
+        (*small('draw = { "network.tau" = { low = "a", high = 2 } }'), "0 < low < high"),
+        (*small('draw = { "network.tau" = { low = 0.5, high = true } }'), "0 < low < high"),
         # places
         ("at = { sigma = 10, ", "at = { ", "primary.at lacks 'network.sigma', which delrec-axonal is swept along"),
         ("at = { sigma = 10", "at = { sigma = 11", r"primary.at.network.sigma is 11; it is swept over \[0, 1, 10\]"),
@@ -354,10 +358,10 @@ def test_two_corpora_of_one_folder_name_are_never_taken_for_each_other(tmp_path,
     assert all(name in said for name in names) and "--data" in said
 
 
-def past(seconds, method="lif", host=None, under=None, **measured):
+def past(seconds, method="lif", host=None, under=None, epochs=10, **measured):
     """A run of 10 epochs on 1,000 samples as if it took so long."""
     like = made_up.record(method, "digits", 0)
-    configuration = like.configuration | {"training": {"epochs": 10}} | ({"evaluation": under} if under else {})
+    configuration = like.configuration | {"training": {"epochs": epochs}} | ({"evaluation": under} if under else {})
     measured = {"host": host or machine(), "wall_seconds": seconds} | measured
     data = like.data | {"sizes": like.data["sizes"] | {"train": 1000}}
     return like.changed(configuration=configuration, measured=measured, data=data)
@@ -372,6 +376,7 @@ SCORED_ANEW = [past(100.0), past(2.0, under={"condition": "deletion=0.3"})]
     [
         ([past(10.0), past(30.0), past(11.0)], {}, (1, 22.0)),
         ([past(11.0)], {"limit": 100}, (1, 2.2)),
+        ([past(100.0, host="another", epochs=100), past(5.0, epochs=1)], {}, (1, 20.0)),  # that is mostly its start
         ([past(11.0, cpu_seconds=5.5)], {}, (1, 11.0)),  # others used the machine as well
         ([past(10.0, "rlif")], {}, (0, UNKNOWN_SECONDS)),
         ([past(1.0, host="another")], {}, (1, 2.0)),

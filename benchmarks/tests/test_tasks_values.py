@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,16 @@ def test_digits_are_permuted_pixels_and_each_seed_changes_only_its_own_axis(load
     assert torch.equal(data.train.targets, permutation.train.targets)
     assert torch.equal(data.test.batch(torch.arange(9)), split.test.batch(torch.arange(9)))
     assert data.digest == split.digest == permutation.digest
+
+
+def test_a_task_whose_targets_are_not_its_classes_is_named(load):
+    """Training ended in torch's "Target 9 is out of bounds"."""
+    data = load()
+    with pytest.raises(BenchError, match="task 'digits': a target of train is 9; .* from 0 to classes - 1 = 8"):
+        replace(data, classes=9)
+    data.test.targets = data.test.targets.float()
+    with pytest.raises(BenchError, match="a target of test is torch.float32"):
+        replace(data)
 
 
 @pytest.mark.parametrize(("task", "valid", "test"), [("digits", 25, 360), ("yin-yang", 20, 1000)])

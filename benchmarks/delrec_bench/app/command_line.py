@@ -110,6 +110,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError) and {"-h", "--help"} & set(words):
             return _seen_enough(0)
         message, code = _told(error)
+        message = " ".join(message.splitlines())  # that of a user's code may have several
         print(f"{NAME}: {message}", file=sys.stderr)
         text = _object({"error": message, "exit_code": code}) if as_json else ""
     try:

@@ -100,7 +100,7 @@ class Places:
         if self.metrics:
             from delrec_bench.metrics.metric import VARIABLE
 
-            os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*_folders((), VARIABLE), *_folders(self.metrics)]))
+            os.environ[VARIABLE] = os.pathsep.join(_folders(self.metrics, VARIABLE))
 
     @property
     def workspace(self) -> "Workspace":
@@ -131,7 +131,7 @@ class Places:
 
 def _folders(given: Sequence[str] | None, variable: str = "") -> tuple[str, ...]:
     found = [*(given or ()), *filter(None, os.environ.get(variable, "").split(os.pathsep))]
-    return tuple(str(Path(folder).absolute()) for folder in found)
+    return tuple(dict.fromkeys(str(Path(folder).absolute()) for folder in found))
 
 
 def names(flag: str, text: str | None) -> tuple[str, ...] | None:

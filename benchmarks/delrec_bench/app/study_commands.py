@@ -54,8 +54,8 @@ def reproduce(
 ) -> Answer:
     """Run a study, write a report, and check whether the runs equal ours.
 
-    Finished runs are reused. Options can leave out parts of a study, but not add to it. The exit code is 1 if a run
-    failed or a result is different.
+    Finished runs are reused. Options can leave out parts of a study or change its number of repetitions; the report
+    says so. The exit code is 1 if a run failed or a result is different.
     """
     import torch
 
@@ -168,7 +168,8 @@ def _dry_run(study: "Study", work: "Work") -> Answer:
         lines.append(f"  {task}: {cost}")
     lines += [f"  not applicable: {method} on {task}: {reason}" for method, task, reason in study.skipped]
     hours = max(whole.seconds / jobs, whole.longest) / 3600
-    lines.append(f"total: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
+    duration = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
+    lines.append(f"total: {whole}; about {duration} with {jobs} workers (--jobs)")
     content = {"study": study.name, "profile": study.profile, "runs": len(study.requests), "hours": hours}
     return Answer(content, "\n".join(lines))
 

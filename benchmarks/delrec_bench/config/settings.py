@@ -144,9 +144,16 @@ def settle(request: Request, method: Method, task: Task) -> Settled:
     values |= {full_key(key, values): value for key, value in method.preset(task, request.profile).items()}
     usual = dict(values)
     short = {"training.epochs": request.epochs, "task.limit": request.limit}
-    values |= {key: value for key, value in short.items() if value is not None and key in values}
-    given = {full_key(key, values): value for key, value in request.overrides}
-    if twice := [key for key, value in short.items() if value is not None and given.get(key, value) != value]:
+    short = {key: value for key, value in short.items() if value is not None}
+    if unknown := short.keys() - values:
+        raise BenchError(f"method '{method.name}' has no {unknown.pop()}, since it is not trained; omit it")
+    values |= short
+    given: dict[str, Any] = {}
+    for key, value in request.overrides:
+        if (full := full_key(key, values)) in given:
+            raise BenchError(f"{full} is set twice, to {given[full]} and {value}; remove one")
+        given[full] = value
+    if twice := [key for key, value in short.items() if given.get(key, value) != value]:
         raise BenchError(f"{twice[0]} is given twice, {short[twice[0]]} and {given[twice[0]]}; omit one")
     values |= given
     if "network.hidden" in given:

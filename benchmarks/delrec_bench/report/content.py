@@ -11,7 +11,7 @@ from delrec_bench.metrics.metric import Metric
 from delrec_bench.records import HOW, RESULTS_VERSION, Record, version_of
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration
-from delrec_bench.report.judging import Difference, judge_rows, ranks_of
+from delrec_bench.report.judging import Difference, judge_rows, ranks_of, unjudged
 from delrec_bench.report.rows import Row, build_rows, revision, too_short
 from delrec_bench.report.texts import said
 from delrec_bench.statistics.paired import Estimate
@@ -34,8 +34,16 @@ class Page:
 
     @property
     def outcome(self) -> Answer | None:
-        """What the declared comparison comes to over its tasks; None where there is none."""
-        return answer_of([d.verdict for d in self.primary]) if self.primary else None
+        """What the declared comparison comes to over its tasks; None where none of them has its runs."""
+        if not self.primary:
+            return None
+        answer = answer_of([d.verdict for d in self.primary])
+        return "inconclusive" if self.unjudged and answer != "depends on the task" else answer
+
+    @property
+    def unjudged(self) -> list[str]:
+        """What people call the tasks of the declared comparison on which one of its rows has no run."""
+        return [self.declared.about(task).called for task in unjudged(self.declared, self.primary)]
 
     @property
     def mean(self) -> Estimate | None:

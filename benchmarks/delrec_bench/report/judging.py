@@ -1,6 +1,6 @@
 """What a page may claim: its declared comparison judged on each task, the others beside it, and ranks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -115,7 +115,7 @@ class Difference(Pairing):
 def judge_rows(declared: Declaration, rows: Sequence[Row]) -> tuple[Difference, ...]:
     """Every comparison on each task: the declared one first, then contrasts, and rows with their controls.
 
-    The declared one is corrected over its tasks (Holm), the others are exploratory.
+    The declared one is corrected over all of its tasks (Holm), also those without runs; the others are exploratory.
     """
     by_name = {(row["task"], row["method"]): row for row in rows if row.records}
     tasks = dict.fromkeys(task for task, _ in by_name)
@@ -134,7 +134,14 @@ def judge_rows(declared: Declaration, rows: Sequence[Row]) -> tuple[Difference, 
     claims = [
         Claim(p.estimate, p.method.metric.more_is_better, margins[task], p.primary) for (task, _), p in made.items()
     ]
-    return tuple(Difference(**vars(p), verdict=v) for p, v in zip(made.values(), judge(claims), strict=True))
+    verdicts = judge(claims, len(unjudged(declared, made.values())))
+    return tuple(Difference(**vars(p), verdict=v) for p, v in zip(made.values(), verdicts, strict=True))
+
+
+def unjudged(declared: Declaration, made: Iterable[Pairing]) -> list[str]:
+    """The tasks of the declared comparison on which one of its rows has no run."""
+    judged = {base_and_folder(pairing.method["task"])[0] for pairing in made if pairing.primary}
+    return [task for task in (declared.primary.over if declared.primary else ()) if task not in judged]
 
 
 def ranks_of(declared: Declaration, rows: Sequence[Row]) -> dict[tuple[str, str], str]:

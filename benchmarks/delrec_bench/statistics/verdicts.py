@@ -64,23 +64,24 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else float(q) for p, q in zip(p_values, adjusted, strict=True)]
 
 
-def judge(claims: Sequence[Claim]) -> list[Verdict]:
+def judge(claims: Sequence[Claim], absent: int = 0) -> list[Verdict]:
     """All claims of a page, in their order.
 
     Primaries are corrected together, for difference and for equivalence (each claim can be false in one of the two
-    ways only). An exploratory one is judged by its own interval, and its kind says that nothing was corrected.
+    ways only); `absent` are primaries that nothing is known of yet, which the family counts all the same. An
+    exploratory one is judged by its own interval, and its kind says that nothing was corrected.
     """
     compared = [c.estimate if c.estimate.n > SHOWN_ONLY else replace(c.estimate, se=None) for c in claims]
     primary = [i for i, c in enumerate(claims) if c.primary]
     within = [None if (m := claims[i].margin) is None else compared[i].p_equivalent(m) for i in primary]
-    differs = dict(zip(primary, holm([compared[i].p for i in primary]), strict=True))
-    same = dict(zip(primary, holm(within), strict=True))
+    differs = dict(zip(primary, holm([*(compared[i].p for i in primary), *[None] * absent]), strict=False))
+    same = dict(zip(primary, holm([*within, *[None] * absent]), strict=False))
     verdicts = []
     for i, (c, estimate) in enumerate(zip(claims, compared, strict=True)):
         p, shown = differs.get(i), c.estimate
         word = decide(estimate, more_is_better=c.more_is_better, margin=c.margin, p=p, p_equivalent=same.get(i))
         numbers = shown.difference, shown.low, shown.high, shown.n, estimate.p, p, c.margin
-        detectable = estimate.detectable(len(primary) if c.primary else 1)
+        detectable = estimate.detectable(len(primary) + absent if c.primary else 1)
         verdicts.append(Verdict(*numbers, word, detectable))
     return verdicts
 

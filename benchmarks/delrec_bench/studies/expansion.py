@@ -181,7 +181,11 @@ class _Expansion:
         table = self.table
         for pair in (table.primary, *table.contrasts):
             self.only("method", (pair.method, pair.control) if pair else (), self.all_methods)
-        self.only("task", table.primary.over if table.primary else (), self.all_tasks)
+        if (primary := table.primary) is not None:
+            self.only("task", primary.over, self.all_tasks)
+            for task, method in product(primary.over, (primary.method, primary.control)):
+                if (reason := self.reason(method, task)) is not None:
+                    raise self.wrong(f": primary is over '{task}', but {method} has no run there ({reason})")
         # these may stand above the profiles, and be for others
         self.only("method", table.searched, list(self.methods))
         self.only("method", table.without, list(self.methods))
@@ -239,15 +243,18 @@ class _Expansion:
 
     # rows
 
+    def reason(self, method: str, task: str) -> str | None:
+        """Why a method has no runs on a task; None where it has."""
+        left_out = task in self.table.without.get(method, ())
+        return "left out by the study" if left_out else self.methods[method].applicable(self.tasks[task])
+
     def rows(
         self, methods: list[str], tasks: list[str], data: Mapping[str, str], wanted: Wanted
     ) -> tuple[list[Request], list[tuple[str, str, str]]]:
         """Repetition 0 of every row, and (method, task, reason) of the pairs that do not apply."""
         table, said, firsts, skipped = self.table, self.settings(), [], []
         for task, method in product(tasks, methods):
-            without = "left out by the study" if task in table.without.get(method, ()) else None
-            reason = without or self.methods[method].applicable(self.tasks[task])
-            if reason is not None:
+            if (reason := self.reason(method, task)) is not None:
                 skipped.append((method, task, reason))
                 continue
             known, theirs = self.known[method], self.along(method)
@@ -296,6 +303,8 @@ class _Expansion:
             for key, value in places[where].items():
                 if value not in self.axes[key]:
                     raise self.wrong(f": {name}.{where}.{key} is {value!r}; it is swept over {list(self.axes[key])}")
+        if pair.method == pair.control and places["at"] | places["control_at"] == places["at"]:
+            raise self.wrong(f": {name} compares {pair.method} with itself; give control_at, or another control")
         for method, at in ((pair.method, places["at"]), (pair.control, places["at"] | places["control_at"])):
             for axis in self.along(method):
                 if axis not in at and len(self.axes[axis]) > 1:

@@ -11,6 +11,7 @@ tasks = { embedded = true }
 repetitions = 3
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -45,9 +46,10 @@ def _axes(value: dict[str, Any]) -> dict[str, list[Any]]:
 
 def _space(value: dict[str, Any]) -> dict[str, Any]:
     for name, choice in value.items():
-        bounds = isinstance(choice, dict) and set(choice) == {"low", "high"} and 0 < choice["low"] < choice["high"]
-        if not (bounds or (isinstance(choice, list) and choice)):
-            raise ValueError(f"for {name}: give a list of values, or {{ low, high }} with 0 < low < high")
+        bounds = choice.values() if isinstance(choice, dict) and set(choice) == {"low", "high"} else ()
+        numbers = bounds and all(type(bound) in (int, float) for bound in bounds)
+        if not ((numbers and 0 < choice["low"] < choice["high"] < math.inf) or (isinstance(choice, list) and choice)):
+            raise ValueError(f"for {name}: give a list of values, or numbers {{ low, high }} with 0 < low < high")
     return value
 
 

@@ -48,8 +48,9 @@ class Past:
     """Past runs by method, task and whether they were scored anew; those of this machine before those of others."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        here: dict[tuple[str, str, bool], list[float]] = defaultdict(list)  # core seconds for an epoch of one sample
-        elsewhere: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
+        # (samples times epochs, core seconds for an epoch of one sample) of each run
+        here: dict[tuple[str, str, bool], list[tuple[int, float]]] = defaultdict(list)
+        elsewhere: dict[tuple[str, str, bool], list[tuple[int, float]]] = defaultdict(list)
         self._samples: dict[str, int] = defaultdict(int)
         for record in (r for r in records if r.kind != "latency" and r.measured.get("wall_seconds")):
             task, derived = record.task.partition(":")[0], "evaluation" in record.configuration
@@ -58,9 +59,14 @@ class Past:
             # less than the clock says on a machine that others use as well
             cpu = record.measured.get("cpu_seconds") if record.device == "cpu" else None
             of = here if record.measured.get("host") == machine(record.device) else elsewhere
-            of[record.method, task, derived].append((cpu or record.measured["wall_seconds"]) / max(1, epochs * samples))
+            amount = max(1, epochs * samples)
+            of[record.method, task, derived].append((amount, (cpu or record.measured["wall_seconds"]) / amount))
             self._samples[task] = max(self._samples[task], samples)
-        self._rates = elsewhere | here
+        self._rates = {}
+        for key in {*here, *elsewhere}:
+            least = max(here[key] + elsewhere[key])[0] / 10  # a shorter run is mostly its start
+            rates = [[rate for amount, rate in of[key] if amount >= least] for of in (here, elsewhere)]
+            self._rates[key] = rates[0] or rates[1]
 
     def cost(self, configuration: Mapping[str, Any]) -> Cost:
         """The expected time of one run, by its configuration."""
