@@ -50,9 +50,10 @@ def test_asrc_in_evaluation_takes_the_delay_of_the_largest_logit():
         assert torch.equal(layer(x), plain(x))
 
 
-def test_asrc_streams_what_it_evaluates():
+@pytest.mark.parametrize("largest", [0, -1])
+def test_asrc_streams_what_it_evaluates(largest):
     layer, x = softmax_layer(), current()
-    layer.eval()
+    layer.eval().logits.data[largest] = 9
     state, spikes = None, []
     for t in range(T):
         spike, state, _ = layer(x[t : t + 1], state, return_state=True)

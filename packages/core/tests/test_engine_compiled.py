@@ -132,6 +132,21 @@ def test_an_exported_model_takes_any_batch():
         assert torch.equal(exported.module()(x), model(x)) and model(x).any()
 
 
+def test_a_graph_of_another_process_is_refused(tmp_path):
+    """It ran with whichever neuron had the same number."""
+    layer, x, path = SpikingLayer(5, engine="cpu").requires_grad_(False), torch.rand(7, 3, 5), tmp_path / "layer.pt2"
+    with torch.no_grad():
+        torch.export.save(torch.export.export(layer, (x,)), path)
+    program = f"""
+import torch
+from delrec import LIF, SpikingLayer
+others = [SpikingLayer(5, neuron=LIF(reset="hard"), engine="cpu") for _ in range(30)]
+torch.export.load({str(path)!r}).module()(torch.rand(7, 3, 5))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1 and "the graph is of another process" in done.stderr
+
+
 @pytest.mark.parametrize("engine", ["cpu", "reference"])
 @pytest.mark.parametrize("delays", ["axonal", "synaptic"])
 def test_fake_tensors_go_through(delays, engine):

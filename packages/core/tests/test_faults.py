@@ -6,13 +6,36 @@ from functools import partial
 import problems
 import pytest
 import torch
-from delrec import LIF, DelayInit, EngineError, FeedforwardDelays, RecurrentDelays, SpikeLinear, SpikingLayer, State
+from delrec import (
+    LIF,
+    DelayInit,
+    EngineError,
+    FeedforwardDelays,
+    RecurrentDelays,
+    SpikeLinear,
+    SpikingLayer,
+    State,
+    count_parameters,
+)
 from delrec import engines as interface
 from delrec.delays import triangle_kernel
 from delrec.engines import engine_for, triton
 from problems import ENGINES, problem
+from torch.autograd import forward_ad
 
 layer, current = (partial(made, dtype=torch.float32) for made in (problems.layer, problems.current))
+
+
+def test_delays_do_not_follow_a_default_dtype_below_float32():
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        neuron = LIF(learn_tau="neuron")
+        made, delayed = RecurrentDelays(4, neuron=neuron, learn_spread=True), FeedforwardDelays(6, 4, window=301)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    exact = (made.delay, made.spread, made.sigma, neuron.log_tau, delayed.position, delayed.spread)
+    assert {t.dtype for t in exact} == {torch.float32}
+    assert made.weight.dtype == delayed.weight.dtype == torch.bfloat16
 
 
 def test_delays_do_not_follow_a_dtype_below_float32():
@@ -112,6 +135,8 @@ def test_what_is_not_finite_is_an_error_that_names_it(engine, bad):
     delayed = FeedforwardDelays(6, 4, window=7, engine=engine)
     delayed.position.data[0, 1, 2] = bad
     refuses(delayed, "position holds NaN", few())
+    made = layer(engine=engine)
+    refuses(made, "current holds NaN or infinity", wrong.as_subclass(type("Own", (torch.Tensor,), {})))
     large = torch.full((3, 2, 6), 2e38)
     SpikingLayer(6, neuron=LIF(tau=1.0), engine=engine)(large)  # finite, though its sum is not
 
@@ -175,6 +200,25 @@ def test_transforms_of_torch_func_are_refused_by_name(engine):
         torch.func.grad(lambda p: torch.func.functional_call(layer, p, (x,)).sum())(parameters)
     with pytest.raises(NotImplementedError, match="torch.func"):
         torch.func.vmap(layer, in_dims=1)(x.unsqueeze(2))
+    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="forward-mode"):
+        layer.requires_grad_(False)(forward_ad.make_dual(x, torch.ones_like(x)))
+
+
+@pytest.mark.parametrize("make", BETWEEN)
+def test_a_frozen_map_has_the_forward_mode_derivative(make):
+    """The tangent was dropped without a word."""
+    frozen, x = make("cpu").requires_grad_(False), torch.rand(8, 2, 6)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(frozen(forward_ad.make_dual(x, torch.ones_like(x)))).tangent
+    torch.testing.assert_close(tangent, frozen(x + 1) - frozen(x), atol=1e-4, rtol=1e-4)
+
+
+def test_a_delay_with_a_parametrization_is_a_delay_that_cannot_be_rounded():
+    made = RecurrentDelays(6)
+    torch.nn.utils.parametrize.register_parametrization(made, "delay", torch.nn.Identity())
+    assert count_parameters(made)["delays"] == 6
+    with pytest.raises(NotImplementedError, match="delay has a parametrization"), made.deployed():
+        pass
 
 
 def test_a_sparse_linear_map_under_vmap_is_torchs_own():
@@ -245,6 +289,26 @@ def test_what_an_engine_would_read_beyond_its_end_is_refused(engine, name, chang
     request = interface.Request(**arguments)
     with pytest.raises((ValueError, TypeError), match=said):
         interface.scan(engine, request)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "shape"),
+    [
+        (lambda: SpikeLinear(6, 4, engine="cpu"), "weight", (4, 3)),
+        (lambda: SpikeLinear(6, 4, engine="cpu"), "bias", (3,)),
+        (lambda: FeedforwardDelays(6, 4, window=7, engine="cpu"), "weight", (4, 3, 1)),
+        (lambda: FeedforwardDelays(6, 4, window=7, kernel="gauss", bias=True, engine="cpu"), "bias", (3,)),
+        *((lambda: RecurrentDelays(6, engine="cpu"), "weight", shape) for shape in ((3, 3), (6,), (6, 1))),
+        *((lambda: RecurrentDelays(6, engine="cpu"), "delay", shape) for shape in ((3,), (), (6, 3))),
+        (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="cpu"), "log_tau", (3,)),
+    ],
+)
+def test_a_parameter_that_was_replaced_by_one_of_another_shape_is_an_error(make, name, shape):
+    """A kernel read beyond its end: other numbers, or a segmentation fault."""
+    made = make()
+    setattr(made.neuron if name == "log_tau" else made, name, torch.nn.Parameter(torch.ones(shape)))
+    with pytest.raises((ValueError, RuntimeError), match="size|shape|neurons|expected|must be"):
+        made(current())
 
 
 def rest(batch, size, dtype=torch.float64):

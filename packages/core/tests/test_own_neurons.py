@@ -258,6 +258,18 @@ class Trains(LIF):
         return super().step(self.drive(current), state, coefficients)
 
 
+class Shares(LIF):
+    def step(self, current, state, coefficients):
+        return super().step(current * (2 / len(current)), state, coefficients)
+
+
+class Stateless(Neuron):
+    states = ()
+
+    def step(self, current, state, coefficients):
+        return self.spike(current - 0.5), ()
+
+
 class Ternary(Neuron):
     """Its spikes are -1, 0 and 1: engines that keep them as bits took -1 for 1."""
 
@@ -283,6 +295,8 @@ class Unnamed(LIF):
         (Summed, "uses the operator cumsum, which this engine does not support"),
         (Looks, "branches on the value of a tensor: use torch.where"),
         (Trains, "its step reads self.training, which a trace would freeze"),
+        (Shares, "its step reads the size of the batch, which a trace would freeze"),
+        (Stateless, "it has no states"),
         (Ternary, "its step returns spikes other than 0 and 1"),
         (Unnamed, r"reads a tensor \(2,\) from outside: return it from coefficients\(\)"),
     ],
@@ -358,6 +372,10 @@ def test_a_neuron_is_copied_and_pickled_and_traced_anew():
     neuron.rules(torch.float32)
     for twin in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
         assert twin.handle != neuron.handle and not twin.traced and twin.rules(torch.float32)
+    nn.utils.parametrize.register_parametrization(neuron, "log_tau", nn.Identity())
+    neuron.rules(torch.float32)
+    twin = copy.deepcopy(neuron)
+    assert twin.handle != neuron.handle and not twin.traced
 
 
 def test_a_neuron_that_keeps_its_current_runs_without_gradients_and_in_pieces():

@@ -52,7 +52,7 @@ def test_what_was_not_asked_for_is_none():
 )
 def test_after_its_end_a_sample_is_held_and_silent(delays, engine):
     made, x, lengths = layer(delays, engine), current(batch=4), [24, 0, 7, 1]
-    out = made(x, lengths=torch.tensor(lengths), return_state=True, return_membrane=True)
+    out = made(x, lengths=torch.tensor(lengths, dtype=torch.uint16), return_state=True, return_membrane=True)
     going = made(current(5, 4, seed=5), out.state)
     for b, n in enumerate(lengths):
         alone = made(x[:n, b : b + 1], return_state=True, return_membrane=True)

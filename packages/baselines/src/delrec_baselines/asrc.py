@@ -48,7 +48,7 @@ class SoftmaxRecurrence(RecurrentDelays):
         del self.delay
         self.register_parameter("delay", None)
         self.span = whole("span", span)
-        exact = None if settings.get("dtype") is None else exact_dtype(settings["dtype"])
+        exact = exact_dtype(settings.get("dtype"))
         self.logits = nn.Parameter(torch.zeros(span, device=settings.get("device"), dtype=exact))
 
     @torch.no_grad()
@@ -75,7 +75,7 @@ class SoftmaxRecurrence(RecurrentDelays):
         return {"weight": parts["weight"], "mask": parts["mask"], "taps": taps}
 
     def _history(self, parts: dict[str, Any], sequence: Tensor, state: State | None) -> int:
-        return self.span
+        return self.span + 1  # a delay of span - 1 is read span steps back, and tap span + 1 bounds the triangle
 
     def _exact(self) -> list[Tensor]:
         return [*super()._exact(), self.logits]

@@ -69,6 +69,8 @@ def check_input(field: str, given: Tensor, axes: str, size: int) -> None:
         raise ValueError(f"{field} of shape {tuple(given.shape)}: give ({axes}, {size})")
     if given.is_complex():
         raise ValueError(f"{field} of dtype {given.dtype}: give real numbers")
+    if given.layout is not torch.strided:
+        raise ValueError(f"{field} of layout {given.layout}: give a dense tensor, such as {field}.to_dense()")
 
 
 def ends_of(lengths: Lengths, current: Tensor) -> Tensor:
@@ -77,12 +79,17 @@ def ends_of(lengths: Lengths, current: Tensor) -> Tensor:
     Raises ValueError for anything but B whole numbers from 0 to T; their range is not checked on an accelerator.
     """
     steps, batch = current.shape[:2]
-    ends = torch.as_tensor(lengths)
-    if ends.shape != (batch,) or (batch and (ends.is_floating_point() or ends.dtype == torch.bool)):
+    try:
+        ends = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"lengths = {lengths!r}: give {batch} whole numbers, one per sample") from error
+    unreal = ends.is_floating_point() or ends.is_complex() or ends.dtype == torch.bool
+    if ends.shape != (batch,) or (batch and unreal):
         raise ValueError(f"lengths is {tuple(ends.shape)} of {ends.dtype}: give {batch} whole numbers, one per sample")
+    ends = ends.to(torch.int64)
     if ends.is_cpu and readable(ends) and len(wrong := ends[(ends < 0) | (ends > steps)]):
         raise ValueError(f"lengths holds {int(wrong[0])}: give numbers from 0 to {steps}, the steps of the sequence")
-    return ends.to(current.device, torch.int64)
+    return ends.to(current.device)
 
 
 def before(lengths: Tensor, steps: int) -> Tensor:
@@ -114,7 +121,8 @@ class FiniteWatch:
     def check(self, values: Tensor, message: str) -> None:
         """Raise NotFiniteError(message) if `values` hold NaN or infinity, now or in a later call."""
         values = values.detach()  # `readable` inline: there are three checks per forward pass
-        if torch.compiler.is_compiling() or values.is_meta or type(values) is not Tensor or not values.numel():
+        plain = type(values).__torch_dispatch__ is Tensor.__torch_dispatch__  # a subclass that only adds methods, too
+        if torch.compiler.is_compiling() or values.is_meta or not plain or not values.numel():
             return
         if values.is_cpu:
             low, high = torch.aminmax(values)  # one pass, which propagates NaN

@@ -91,7 +91,7 @@ class FeedforwardDelays(Layer):
         self.learn, self.engine, self.batch_first = flag("learn", learn), engine, flag("batch_first", batch_first)
         rows = 1 if delays == "axonal" else outputs
         columns = 1 if delays == "dendritic" else inputs
-        exact = None if dtype is None else exact_dtype(dtype)
+        exact = exact_dtype(dtype)
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel_count, device=device, dtype=dtype))
         position = torch.empty(kernel_count, rows, columns, device=device, dtype=exact)
         self.position = nn.Parameter(position, requires_grad=learn)

@@ -83,6 +83,8 @@ def deployed(module: nn.Module) -> Iterator[nn.Module]:
 def rounded(layer: Any, delay: Tensor | None, spread: Tensor) -> Iterator[None]:
     """Run a block with the delay of a layer rounded and its spread 0, as its `rounding` says, and restore both."""
     held = [(t, t.detach().clone()) for t in (delay, spread) if t is not None]
+    if found := set(layer.delay_parameters) & set(getattr(layer, "parametrizations", ())):
+        raise NotImplementedError(f"{min(found)} has a parametrization and cannot be rounded: remove it to deploy")
     try:
         if layer.rounding != "none":
             layer.round_()
@@ -95,9 +97,9 @@ def rounded(layer: Any, delay: Tensor | None, spread: Tensor) -> Iterator[None]:
                     tensor.copy_(value)
 
 
-def exact_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype to compute in: float64 for float64, else float32."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
+def exact_dtype(dtype: torch.dtype | None) -> torch.dtype:
+    """Return the dtype to compute in: float64 for float64, else float32; None is torch's default dtype."""
+    return torch.float64 if (dtype or torch.get_default_dtype()) == torch.float64 else torch.float32
 
 
 def autocasts(device: str) -> bool:

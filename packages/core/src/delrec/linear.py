@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from delrec.checks import Lengths, before, check_input, check_place, ends_of, flag, whole
+from delrec.checks import Lengths, before, check_input, check_place, ends_of, flag, number, whole
 from delrec.engines import engine_for, map_engine
 from delrec.layer import autocasts
 
@@ -59,6 +59,7 @@ class BatchNorm(nn.BatchNorm1d):
         dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
         check_place(device, dtype)
+        momentum = number("momentum", momentum, at_least=0, at_most=1)
         super().__init__(whole("size", size), momentum=momentum, device=device, dtype=dtype)
         self.batch_first = flag("batch_first", batch_first)
 
@@ -69,6 +70,10 @@ class BatchNorm(nn.BatchNorm1d):
         own steps, what comes after them is 0, and lengths beyond the sequence are a ValueError; else they do nothing.
         """
         check_input("inputs", inputs, "...", self.num_features)
+        if not inputs.is_floating_point():
+            raise ValueError(f"inputs of dtype {inputs.dtype}: give a floating-point tensor")
+        if lengths is not None and inputs.dim() != 3:
+            raise ValueError(f"lengths are of a sequence; inputs of shape {tuple(inputs.shape)} are none")
         flat = inputs.flatten(0, -2)
         if lengths is None or not self.training:
             return super().forward(flat).view_as(inputs)

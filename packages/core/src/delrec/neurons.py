@@ -10,8 +10,10 @@ gradient to autograd; a compiled engine has torch trace it once (`delrec.rules`)
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+import uuid
 import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -29,6 +31,7 @@ Coefficient = Tensor | float
 """Either one value for the whole layer, shape (), or one per neuron, shape (N,)."""
 
 _numbers = itertools.count()
+_PROCESS = uuid.uuid4().hex  # of a handle: an exported graph may come from another process
 ATTACHED: weakref.WeakValueDictionary[str, Neuron] = weakref.WeakValueDictionary()
 
 
@@ -41,7 +44,7 @@ def neuron_of(handle: str) -> Neuron:
     if neuron is None:
         raise RuntimeError(
             "a neuron was deleted, or one of its settings changed, since this forward pass ran or this graph was "
-            "compiled: call backward() before such a change, or compile again"
+            "compiled, or the graph is of another process: call backward() before such a change, or compile again"
         )
     return neuron
 
@@ -92,12 +95,17 @@ class Neuron(nn.Module):
         super().__setstate__(state)
         self._enlist()  # a copy is another neuron
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Neuron:
+        twin = memo[id(self)] = type(self).__new__(type(self))  # that of torch's parametrizations keeps the handle
+        twin.__setstate__(copy.deepcopy(Neuron.__getstate__(self), memo))
+        return twin
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         return super()._apply(keeping_exact(fn, [*self.parameters(), *self.buffers()]), recurse)
 
     def _enlist(self) -> None:
         """Take a new handle and forget what was traced."""
-        handle, old = str(next(_numbers)), self.__dict__.get("handle", "")
+        handle, old = f"{_PROCESS}-{next(_numbers)}", self.__dict__.get("handle", "")
         if ATTACHED.get(old) is self:  # not of a shallow copy, such as DataParallel makes
             del ATTACHED[old]
         ATTACHED[handle] = self

@@ -108,8 +108,8 @@ class RecurrentDelays(SpikingLayer):
             max_delay = whole("max_delay", max_delay, 0, at_most=_LONGEST)
         self.max_delay = 0 if delays == "none" else max_delay
         self.self_connections = flag("self_connections", self_connections)
-        exact = None if dtype is None else exact_dtype(dtype)
-        self.weight = nn.Parameter(self.make_weight().to(device, dtype))
+        exact = exact_dtype(dtype)
+        self.weight = nn.Parameter(self.make_weight().to(device, dtype or torch.get_default_dtype()))
         if delays == "none":
             self.register_parameter("delay", None)
         else:
@@ -122,7 +122,7 @@ class RecurrentDelays(SpikingLayer):
 
     def make_weight(self) -> Tensor:
         """Return the initial weight, (N, N), orthogonal."""
-        return nn.init.orthogonal_(torch.empty(self.size, self.size))
+        return nn.init.orthogonal_(torch.empty(self.size, self.size, dtype=exact_dtype(None)))
 
     def effective_weight(self) -> Tensor:
         """Return the weight as forward uses it, (N, N), [receiver, sender]."""

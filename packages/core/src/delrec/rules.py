@@ -155,10 +155,12 @@ def ordered(outputs: Iterable[Any], given: Iterable[Node] = ()) -> list[Node]:
 def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
     """Return the rules of an attached neuron in `dtype`. Raises RuleError for a step that torch cannot trace.
 
-    The trace depends neither on the batch nor on values of coefficients: all tensors are (2, N), with equal values.
+    The trace depends neither on the batch nor on values of coefficients: all tensors are (B, N), with equal values.
     """
     size = neuron.size
     assert size is not None
+    if not neuron.states:
+        raise RuleError("it has no states")
     with torch.no_grad():  # the first call must save no more tensors than later ones: checkpointing counts them
         coefficients = len(neuron.coefficients())
     states = len(neuron.states)
@@ -173,14 +175,14 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
         g_current, g_old, g_coefficients = pull((given["g_spike"][0], tuple(given["g_new"])))
         return [spike], new, [g_current], g_old, g_coefficients
 
-    def traced() -> fx.GraphModule:
-        given = {n: [torch.full((2, size), 0.5, dtype=dtype) for _ in range(c)] for n, c in counts.items()}
+    def traced(batch: int) -> fx.GraphModule:
+        given = {n: [torch.full((batch, size), 0.5, dtype=dtype) for _ in range(c)] for n, c in counts.items()}
         graph: fx.GraphModule = make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given)
         return graph
 
     with _tracing, ThreadPoolExecutor(1) as apart:  # torch's modes, hooks and default device are per thread
         try:
-            graph = apart.submit(traced).result()
+            graph, other = apart.map(traced, (2, 3))
         except Exception as error:  # anything that a graph cannot hold
             if isinstance(error, AttributeError) and error.name == "training":
                 raise RuleError("its step reads self.training, which a trace would freeze") from error
@@ -188,7 +190,10 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
                 raise RuleError("its step branches on the value of a tensor: use torch.where") from error
             why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             raise RuleError(f"its step cannot be traced ({why})") from error
-    return _rules(_Reader(graph, dtype), counts)
+    read = _Reader(graph, dtype)
+    if read.listing() != _Reader(other, dtype).listing():
+        raise RuleError("its step reads the size of the batch, which a trace would freeze")
+    return _rules(read, counts)
 
 
 def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
@@ -269,6 +274,15 @@ class _Reader:
             else:
                 args = pytree.tree_map(lambda a: values.get(a, a) if isinstance(a, fx.Node) else a, node.args)
                 values[node] = self.read(node, args)
+
+    def listing(self) -> list[Any]:
+        """Return what is computed, without the identity of its nodes."""
+        place: dict[Any, int] = {node: j for j, node in enumerate(self.inputs)}
+        rows: list[Any] = []
+        for node in ordered(self.outputs, self.inputs):
+            rows.append((node.op, [place[a] if isinstance(a, Node) else repr(a) for a in node.args]))
+            place[node] = len(place)
+        return [*rows, *(place[o] if isinstance(o, Node) else repr(o) for o in self.outputs)]
 
     def make(self, op: str, *args: Any) -> Node:
         """Return the node, created once."""

@@ -53,8 +53,9 @@ class SpikingLayer(Layer):
         check_place(device, dtype)
         self.size = whole("size", size)
         self.neuron = as_neuron(neuron).attach(size)
-        if device is not None or dtype is not None:
-            self.neuron.to(device=device, dtype=None if dtype is None else exact_dtype(dtype))
+        low = dtype is not None or torch.get_default_dtype().itemsize < 4
+        if device is not None or low:
+            self.neuron.to(device=device, dtype=exact_dtype(dtype) if low else None)
         self.engine = engine
         self.engine_used: str | None = None
         self.batch_first = flag("batch_first", batch_first)
@@ -88,7 +89,8 @@ class SpikingLayer(Layer):
         if not current.is_floating_point():
             raise ValueError(f"current of dtype {current.dtype}: give a floating-point tensor")
         if transforming():
-            raise NotImplementedError(f"{type(self).__name__} does not support torch.func: use torch.autograd.grad")
+            kind = type(self).__name__
+            raise NotImplementedError(f"{kind} has no torch.func or forward-mode derivatives: use torch.autograd.grad")
         with plain_arithmetic(current.device.type):
             sequence = current.transpose(0, 1) if self.batch_first else current
             if current.dtype not in (torch.float32, torch.float64):

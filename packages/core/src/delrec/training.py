@@ -29,6 +29,9 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
     neurons = {part for neuron in module.modules() if isinstance(neuron, Neuron) for part in neuron.modules()}
     for path, parameter in module.named_parameters():
         owner, _, name = path.rpartition(".")
+        if ".parametrizations." in f".{path}":  # of torch: the parameter's own name is between
+            owner, _, name = f".{path}".partition(".parametrizations.")
+            owner, name = owner.removeprefix("."), name.partition(".")[0]
         part = module.get_submodule(owner)
         kind = "norm" if isinstance(part, _NORMS) else "weights"
         if name in DELAYS or name in getattr(type(part), "delay_parameters", ()):

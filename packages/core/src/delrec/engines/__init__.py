@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from delrec.checks import before, readable, warn
 from delrec.delays import kernel_length
@@ -273,8 +274,10 @@ def longest_tap(request: Request) -> int | None:
 
 
 def transforming() -> bool:
-    """Return whether a transform of torch.func (grad, vmap, jvp, ...) is active."""
-    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
+    """Return whether a transform of torch.func (grad, vmap, jvp, ...) or forward-mode differentiation is active."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
 def map_engine(name: str, inputs: Tensor) -> Engine:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from delrec.checks import readable
 from delrec.delays import kernel_length, window_taps
-from delrec.engines import ENGINES, Engine, Output, Request, State, check_history, longest_tap
+from delrec.engines import ENGINES, Engine, Output, Request, State, check, check_history, longest_tap
 from delrec.neurons import ATTACHED, Neuron, neuron_of
 
 # the scan reads values on the host, so mode="reduce-overhead" must leave it out of its CUDA graphs; torch 2.5 lacks it
@@ -208,6 +208,11 @@ def _not_spikes(history: Tensor) -> str | None:
     return "keeps spikes as bits, and the state's history holds other values than 0 and 1"
 
 
+def fitting(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Return whether the sizes of a map fit, which kernels do not check; where not, torch's operation says so."""
+    return weight.shape[1] == inputs.shape[-1] and (bias is None or bias.shape[0] == weight.shape[0])
+
+
 class Compiled(Engine):
     """Base class of engines that compile a neuron and run a scan as one function of tensors."""
 
@@ -226,7 +231,8 @@ class Compiled(Engine):
         self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
     ) -> Tensor | None:
         """Read two taps per connection."""
-        if window < 2 or not self.takes_map(inputs, weight, inputs.shape[0] + window + left + right):
+        takes = self.takes_map(inputs, weight, inputs.shape[0] + window + left + right)
+        if window < 2 or not (takes and fitting(inputs, weight, bias)):
             return None
         taps = window_taps(weight, position, window, inputs.dtype)
         out: Tensor = self.delayed(inputs, *taps, bias, window, left, right)
@@ -255,7 +261,14 @@ class Compiled(Engine):
             start, history, cut = request.state
             if cut and readable(current):
                 _check_reach(history, delay, width, request.limit)
-        coefficients = neuron.table(current)
+        coefficients, size = neuron.table(current), current.shape[-1]
+        # a parameter may have been replaced by one of another shape, and kernels check no bounds
+        for tensor, least, most in ((request.weight, 2, 2), (delay, 1, 2), (width, 0, 1)):
+            if tensor is not None and not least <= tensor.shape.count(size) == tensor.dim() <= most:
+                check(request)
+        if coefficients.shape[1] != 1 and coefficients.shape[1] != size:
+            kind = type(neuron).__name__
+            raise ValueError(f"coefficients() of {kind} are for {coefficients.shape[1]} neurons; the layer has {size}")
         inputs = current, request.weight, delay, width, request.mask, coefficients, torch.stack(start), history
         call, keep = self.operator.way(inputs)
         spikes, final, trace, _, _ = call(*inputs, neuron.handle, request.limit, cut, keep, request.trace)

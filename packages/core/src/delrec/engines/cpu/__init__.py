@@ -7,7 +7,7 @@ engine, with one warning that says why.
 import torch
 from torch import Tensor
 
-from delrec.engines.ops import Compiled
+from delrec.engines.ops import Compiled, fitting
 from delrec.neurons import Neuron
 from delrec.rules import RuleError
 
@@ -50,11 +50,13 @@ class Cpu(Compiled):
 
     def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
         """Take our own product, sparse where inputs are sparse."""
-        return linear.linear(inputs, weight, bias) if self.takes_map(inputs, weight) else None
+        takes = self.takes_map(inputs, weight) and fitting(inputs, weight, bias)
+        return linear.linear(inputs, weight, bias) if takes else None
 
     def convolution(self, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor | None:
         """Take our own product, once per tap."""
-        return delays.convolution(inputs, kernel, bias) if self.takes_map(inputs, kernel) else None
+        takes = self.takes_map(inputs, kernel) and fitting(inputs, kernel, bias)
+        return delays.convolution(inputs, kernel, bias) if takes else None
 
 
 ENGINE = Cpu()
