@@ -38,11 +38,17 @@ class DivergedError(RunError):
     """Its training left the finite numbers: what the settings do, on any computer; a result, though no score."""
 
 
-def no_room(error: BaseException) -> bool:
-    """Whether a named file could not be written: the user's affair, which ends a study, whose runs cannot be kept."""
-    disk = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
-    place = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
-    return isinstance(error, OSError) and error.errno in (*disk, *place) and bool(error.filename)
+_DISK = errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT
+_PLACE = errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG
+
+
+def no_room(error: BaseException, inside: bool = False) -> bool:
+    """Whether a named file could not be written: the user's affair, which ends a study, whose runs cannot be kept.
+
+    inside: The error comes from inside a run, where a wrong place is that of a method's own file.
+    """
+    numbers = _DISK if inside else _DISK + _PLACE
+    return isinstance(error, OSError) and error.errno in numbers and bool(error.filename)
 
 
 def bug(error: Exception) -> str:

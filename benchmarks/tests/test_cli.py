@@ -68,7 +68,6 @@ def test_a_forecast_is_told_in_its_own_metric(checkout, capsys):
         ("run lif digits --epochs 0", "--epochs is 0; it must be"),
         ("run lif digits --epochs 1 --set epochs=3", "training.epochs is given twice, 1 and 3; omit one"),
         ("run lif digits --set tau=2 --set network.tau=3", "network.tau is set twice, to 2 and 3; remove one"),
-        ("run counts-only digits --epochs 3", "has no training.epochs, since it is not trained; omit it"),
         (f"data export-splits digits --out {__file__}", "Not a directory"),
         (f"run lif digits --runs {__file__}", "is a file; give a folder"),
         (f"run counts-only digits --limit 12 --runs {__file__}/x", "Not a directory; make room or choose another"),

@@ -144,9 +144,7 @@ def settle(request: Request, method: Method, task: Task) -> Settled:
     values |= {full_key(key, values): value for key, value in method.preset(task, request.profile).items()}
     usual = dict(values)
     short = {"training.epochs": request.epochs, "task.limit": request.limit}
-    short = {key: value for key, value in short.items() if value is not None}
-    if unknown := short.keys() - values:
-        raise BenchError(f"method '{method.name}' has no {unknown.pop()}, since it is not trained; omit it")
+    short = {key: value for key, value in short.items() if value is not None and key in values}
     values |= short
     given: dict[str, Any] = {}
     for key, value in request.overrides:

@@ -77,7 +77,7 @@ def _kept(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> R
     except BenchError:  # the request was refused
         raise
     except (Exception, SystemExit) as error:
-        if no_room(error):
+        if no_room(error, inside=True):
             raise
         text = str(error)
         if not isinstance(error, RunError):
