@@ -63,6 +63,8 @@ def test_it_has_every_method_of_the_board_and_the_scores_of_all_tasks_first(page
     assert families == sorted(families, key=FAMILIES.index)
     awaited = [r for profile in ("quick", "speech", "pixels") for r in expand(BOARD, profile, METHODS, TASKS).requests]
     assert len(page.missing) == len(awaited) - 3 * len(NAMES), "each on one data of several"
+    best = "digits: DelRec, fixed random delays with spread (64.00)"  # the last of NAMES; a floor is no method
+    assert said("best", page, board.columns[SCORE])[1:] == [best] and best in filled("html", page)
     assert "- **SSC**: not run yet" in filled("md", page) and "<b>SSC</b>: not run yet" in filled("html", page)
 
 
