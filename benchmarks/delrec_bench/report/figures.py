@@ -270,8 +270,10 @@ def findings(board: Page) -> str | None:
     if not gains:
         return None
     title = "Learned minus fixed delays (same spread)"
+    several = {row["task"] for row in rows if row["n"] > 1}
+    lines = [name if task in several else f"{name} (one run)" for task, name in names.items()]
     heights = [
-        drawing.lines_height([*names.values()]) + 0.2 * len(_SHOWN),
+        drawing.lines_height(lines) + 0.2 * len(_SHOWN),
         drawing.lines_height([line.name for line in gains]),
     ]
     with drawing.panels(heights) as (figure, (above, below)):
@@ -279,9 +281,9 @@ def findings(board: Page) -> str | None:
             of = [row for row in rows if row["method"] == name and row["task"] in tasks]
             xs, ys = [row.metric.shown(row["score_mean"]) for row in of], [tasks.index(row["task"]) for row in of]
             above.plot(xs, ys, look, markersize=7, alpha=0.9, label=of[0].title if of else None)
-        drawing.name_lines(above, [*names.values()])
+        drawing.name_lines(above, lines)
         above.set_xlabel("test accuracy (%)")
-        above.set_title("Accuracy at equal parameters")
+        above.set_title("Accuracy at equal parameters per task")
         above.legend(loc="upper center", bbox_to_anchor=(0.2, -0.18))
         _draw_lines(below, gains, title, "difference in points\n(right is better)")
         return drawing.text_of(figure)
