@@ -156,5 +156,5 @@ def test_a_method_of_a_user_moves_neither_the_first_picture_nor_the_order_of_tas
 def test_the_figure_of_the_findings_shows_the_tasks_with_runs_and_learned_minus_fixed(page):
     drawn = findings(page)
     assert "Learned minus fixed delays (same spread)" in drawn
-    assert drawn.count(", 2 runs") == drawn.count(", 1 run<") == drawn.count("(one run)") == 1
+    assert drawn.count(", 2 runs") == drawn.count(", 1 run<") == drawn.count("run)<") == 1
     assert "formants-20" not in drawn and findings(page_with([])) is None
