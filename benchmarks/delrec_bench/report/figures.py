@@ -263,14 +263,15 @@ def curves(page: Page) -> Drawn | None:
 def findings(board: Page) -> str | None:
     """README's figure, as SVG text: five methods on all tasks with runs of two of them, and what learning adds."""
     rows = [row for row in board.rows if row["method"] in _SHOWN and row.records and row.metric.classifies]
+    several = {row["task"] for row in rows if row["n"] > 1}
     tasks = [task for task in board.tasks if sum(row["task"] == task for row in rows) > 1]
+    tasks.sort(key=lambda task: task not in several)
     names = {task: board.title_of(task) for task in tasks}
     pairs = [d for d in board.differences if (d.method["method"], d.control["method"]) == PAIR]
     gains = [_difference(d, names[d.method["task"]]) for d in pairs if d.method["task"] in names]
     if not gains:
         return None
     title = "Learned minus fixed delays (same spread)"
-    several = {row["task"] for row in rows if row["n"] > 1}
     lines = [name if task in several else f"{name} (one run)" for task, name in names.items()]
     heights = [
         drawing.lines_height(lines) + 0.2 * len(_SHOWN),
@@ -283,7 +284,7 @@ def findings(board: Page) -> str | None:
             above.plot(xs, ys, look, markersize=7, alpha=0.9, label=of[0].title if of else None)
         drawing.name_lines(above, lines)
         above.set_xlabel("test accuracy (%)")
-        above.set_title("Accuracy at equal parameters per task")
+        above.set_title("Accuracy (equal trainable parameters)")
         above.legend(loc="upper center", bbox_to_anchor=(0.2, -0.18))
-        _draw_lines(below, gains, title, "difference in points\n(right is better)")
+        _draw_lines(below, gains, title, "difference in points (right is better)\nshaded: too small to matter")
         return drawing.text_of(figure)

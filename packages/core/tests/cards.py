@@ -36,7 +36,7 @@ _WARP, _KIB = 32, 1024
 class Card(NamedTuple):
     """What a compute capability has, in bytes and registers (CUDA C++ Programming Guide, technical specifications).
 
-    shared: per program at most. shared_all, registers, warps: per multiprocessor. A thread has 255 registers.
+    shared: per program at most. shared_all, registers, warps: per multiprocessor.
     """
 
     capability: int
@@ -44,7 +44,6 @@ class Card(NamedTuple):
     shared_all: int
     warps: int
     registers: int = 65_536
-    thread: int = 255
 
 
 CARDS = {
@@ -184,8 +183,6 @@ def problems(found: Resources, card: Card) -> list[str]:
     said = []
     if found.shared > card.shared:
         said.append(f"{found.shared:,} bytes of shared memory, of which a program has {card.shared:,}")
-    if found.registers > card.thread:
-        said.append(f"{found.registers} registers a thread, of which there are {card.thread}")
     if found.spilled:
         said.append(f"{found.spilled} bytes a thread spilled to memory")
     if not said and programs(found, card) < 1:

@@ -16,8 +16,7 @@ except ImportError:
     INTERPRETED = False
 
 F64 = torch.float64
-_WHERE = "triton takes CPU tensors where TRITON_INTERPRET=1 is set"
-ONLY_INTERPRETED = pytest.mark.skipif(not INTERPRETED, reason=_WHERE)
+ONLY_INTERPRETED = pytest.mark.skipif(not INTERPRETED, reason="triton takes CPU tensors if TRITON_INTERPRET=1 is set")
 SLOWLY = (ONLY_INTERPRETED, pytest.mark.slow)  # `nox -s gpu-check` runs what is slow in the interpreter
 TRITON = pytest.param("triton", marks=SLOWLY)
 ENGINES = ["reference", "cpu", TRITON]

@@ -4,6 +4,7 @@ import os
 import pickle
 import stat
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from delrec.engines.cpu import cache
@@ -77,15 +78,10 @@ def test_a_file_of_others_in_our_folder_is_not_read(kind, folder, tmp_path, monk
 
 def test_a_full_disk_leaves_nothing(monkeypatch, folder):
     with monkeypatch.context() as patch:
-        patch.setattr(cache.os, "fdopen", full)
+        patch.setattr(cache, "serialize", Mock(**{"dumps.side_effect": OSError(28, "No space left on device")}))
         assert call() and call()
     assert not list(folder.iterdir())
     assert call() and not call()
-
-
-def full(handle, *_):
-    os.close(handle)
-    raise OSError(28, "No space left on device")
 
 
 def test_another_source_or_version_is_another_file(monkeypatch, folder):
@@ -109,7 +105,6 @@ def test_a_folder_that_others_may_write_is_not_trusted(folder):
 def test_a_folder_that_cannot_be_made_is_named_once_and_nothing_is_kept(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DELREC_CACHE", str(tmp_path / "file" / "cache"))
-    cache.cache_folder.cache_clear()
     with pytest.warns(RuntimeWarning, match="every process compiles its own"):
         assert call()
     assert call()
@@ -117,12 +112,7 @@ def test_a_folder_that_cannot_be_made_is_named_once_and_nothing_is_kept(monkeypa
 
 def test_no_home_is_no_error(monkeypatch):
     monkeypatch.delenv("DELREC_CACHE")
-    cache.cache_folder.cache_clear()
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-
-    def no_home():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory.")))
     with pytest.warns(RuntimeWarning, match="Could not determine home"):
         assert call()

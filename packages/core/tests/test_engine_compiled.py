@@ -61,8 +61,6 @@ CASES = {
     "a layer that auto gives to it": ("compare(RecurrentDelays(12, delays='synaptic', max_delay=20), 3 * x)", 2),
     "a whole model": ("compare(Own(), x)", 10),
 }
-
-
 ABSENT = pytest.mark.skipif(bool(triton.ENGINE.broken), reason="needs triton")
 TRITON = pytest.param("triton", marks=(ABSENT, pytest.mark.slow))
 ENGINES = pytest.mark.parametrize("engine", ["cpu", TRITON])

@@ -1,7 +1,6 @@
 """The events engine gives what the deployed network gives, as a sequence and step by step."""
 
-from contextlib import ExitStack
-
+import delrec
 import pytest
 import torch
 from delrec import LIF, FeedforwardDelays, NotFiniteError, RecurrentDelays, SpikingLayer
@@ -10,9 +9,9 @@ from delrec.engines.events.network import EventNetwork
 from delrec.linear import SpikeLinear
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import F64, problem, run
 from torch import nn
 
-F64 = torch.float64
 INPUTS, SIZE = 30, 70  # more than a block of neurons
 
 
@@ -58,10 +57,8 @@ def spikes(steps=40, batch=3):
 def deployed(layers, x):
     """Run the layers as deployed, one after the other; return the output, and how many of the neurons fired."""
     rate = 0.0
-    with ExitStack() as stack:
+    with delrec.deployed(nn.ModuleList(layer for layer in layers if isinstance(layer, nn.Module))):
         for layer in layers:
-            if hasattr(layer, "deployed"):
-                stack.enter_context(layer.deployed())
             if isinstance(layer, torch.Tensor):
                 x = x * layer
             elif isinstance(layer, nn.BatchNorm1d):
@@ -129,17 +126,13 @@ def test_a_step_reuses_its_buffer_and_rows_of_a_batch_run_in_parts():
 
 @pytest.mark.parametrize("form", ["none", "axonal", "synaptic"])
 @pytest.mark.filterwarnings("error::RuntimeWarning")
+@torch.no_grad()
 def test_a_layer_equals_the_reference(form):
-    draw = torch.Generator().manual_seed(3)
-    arguments = {"current": torch.randn(30, 4, 20, generator=draw, dtype=F64) + 0.4, "neuron": LIF().attach(20)}
+    arguments = problem("hard", form, 30, 4, 20, 0.0)
     if form != "none":
-        shape = (20, 20) if form == "synaptic" else (20,)
-        arguments["weight"] = torch.randn(20, 20, generator=draw, dtype=F64) * 0.4
-        arguments["delay"] = torch.randint(0, 9, shape, generator=draw).to(F64)
-        arguments["width"] = torch.ones((), dtype=F64)
-    ours, theirs = (scan(engine, Request(**arguments)) for engine in ("events", "reference"))
-    assert ours.engine == "events"
-    assert torch.equal(ours.spikes, theirs.spikes)
+        arguments["delay"].round_()
+    ours, theirs = (run(engine, trace=False, **arguments) for engine in ("events", "reference"))
+    assert ours.engine == "events" and torch.equal(ours.spikes, theirs.spikes) and ours.spikes.any()
     torch.testing.assert_close(ours.final.states[0], theirs.final.states[0])
 
 
@@ -229,9 +222,8 @@ def test_states_start_where_the_neuron_says():
     with torch.no_grad():
         expected = layer(current)
         layer.engine = "events"
-        assert (
-            expected[0].all() and torch.equal(layer(current), expected) and torch.equal(network.run(current), expected)
-        )
+        assert expected[0].all()
+        assert torch.equal(layer(current), expected) and torch.equal(network.run(current), expected)
     layer.neuron.start = -1.0
     network = EventNetwork([layer], batch=4)
     first, second = (network.run(0 * current) is None or network.layers[0].states()[0] for _ in range(2))

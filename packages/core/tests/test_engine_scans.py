@@ -75,15 +75,6 @@ def test_results_do_not_depend_on_the_number_of_threads(form):
     assert all(torch.equal(a, b) for a, b in pairs if a is not None)
 
 
-def test_inference_keeps_no_trace():
-    arguments = problem("hard", "axonal", 25, 3, 10, 1.0)
-    with torch.no_grad():
-        out = run("cpu", trace=False, **arguments)
-    assert out.states == ()
-    assert torch.equal(out.spikes, run("cpu", **arguments).spikes)
-    assert torch.equal(out.final.states[0], run("cpu", **arguments).final.states[0])
-
-
 def test_what_training_keeps_is_small():
     """No (B, N, L) block: the trace of states, one bit a spike, and what does not grow with time."""
     steps, batch, size = 100, 32, 64
@@ -149,8 +140,6 @@ sys.modules["delrec.engines.cpu.scan"] = None
 import delrec
 delrec.RecurrentDelays(4)
 """
-
-
 OLD = """
 import triton
 triton.__version__ = "3.1.0"

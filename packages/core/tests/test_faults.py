@@ -6,20 +6,11 @@ from functools import partial
 import problems
 import pytest
 import torch
-from delrec import (
-    LIF,
-    DelayInit,
-    EngineError,
-    FeedforwardDelays,
-    RecurrentDelays,
-    SpikeLinear,
-    SpikingLayer,
-    State,
-    count_parameters,
-)
+from delrec import LIF, DelayInit, EngineError, FeedforwardDelays, RecurrentDelays, SpikeLinear, SpikingLayer, State
 from delrec import engines as interface
 from delrec.delays import triangle_kernel
 from delrec.engines import engine_for, triton
+from delrec.training import count_parameters
 from problems import ENGINES, problem
 from torch.autograd import forward_ad
 
@@ -97,18 +88,6 @@ def test_the_state_is_no_view_of_the_outputs(engine):
         out.membrane.zero_()
         assert torch.equal(made(x[9:], out.state), expected)
         assert out.state.history.sum() > 0
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("delays", ["axonal", "synaptic", "shared"])
-def test_negative_delays_are_delay_zero(engine, delays):
-    x = current()
-    mixed = layer(delays=delays, engine=engine)
-    clamped = layer(delays=delays, engine=engine)
-    with torch.no_grad():
-        mixed.delay.view(-1)[::2] = -1.7
-        clamped.delay.copy_(mixed.delay).clamp_(min=0)
-    assert torch.equal(mixed(x), clamped(x))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

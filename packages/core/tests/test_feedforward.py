@@ -6,10 +6,8 @@ import torch
 from delrec import FeedforwardDelays
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import ENGINES
+from problems import ENGINES, F64
 from torch.autograd import gradcheck
-
-F64 = torch.float64
 
 
 def made(window=7, **options):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from delrec import LIF, EngineError, RecurrentDelays, SpikingLayer, State, Triangle, parameter_groups
+from delrec import engines as interface
 from torch import nn
 
 
@@ -135,8 +136,6 @@ def test_lengths_hold_their_state():
 def test_auto_says_why_the_reference_runs_and_a_named_engine_raises():
     with pytest.warns(RuntimeWarning, match="is not a delrec.Neuron"):
         made = SpikingLayer(6, neuron=Cell())
-        from delrec import engines as interface
-
         interface._warned.clear()
         made(X.float())
     assert made.engine_used == "reference"
@@ -144,14 +143,10 @@ def test_auto_says_why_the_reference_runs_and_a_named_engine_raises():
         SpikingLayer(6, neuron=Cell(), engine="cpu")(X.float())
 
 
-class LIFRecurrentCell(Cell):
-    pass
-
-
 @pytest.mark.parametrize(
     "neuron, error, said",
     [
-        (LIFRecurrentCell(), ValueError, "LIFRecurrentCell: .*recurrent connections.*LIFCell"),
+        (type("LIFRecurrentCell", (Cell,), {})(), ValueError, "LIFRecurrentCell: .*recurrent connections.*LIFCell"),
         (3, TypeError, "neuron = 3: .*callable"),
         (Cell, TypeError, "class .*callable"),
         (lambda current, state: current, TypeError, r"Tensor: .*\(spike, state\)"),

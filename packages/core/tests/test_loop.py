@@ -4,18 +4,8 @@ import copy
 
 import pytest
 import torch
-from delrec import (
-    LIF,
-    DelayInit,
-    FeedforwardDelays,
-    RecurrentDelays,
-    SigmaSchedule,
-    SpikingLayer,
-    Trainable,
-    count_parameters,
-    deployed,
-    parameter_groups,
-)
+from delrec import LIF, DelayInit, FeedforwardDelays, RecurrentDelays, SigmaSchedule, SpikingLayer, Trainable, deployed
+from delrec.training import count_parameters, parameter_groups
 from problems import ENGINES
 from torch import nn
 

@@ -1,7 +1,7 @@
-"""A neuron: its settings, what a subclass must give, what it may leave out."""
+"""A neuron: its settings, and the layer that it belongs to."""
 
 import pytest
-from delrec import LIF, Neuron, RecurrentDelays, Surrogate, Triangle
+from delrec import LIF, RecurrentDelays, Triangle
 
 
 def test_a_neuron_with_parameters_belongs_to_one_layer():
@@ -20,16 +20,3 @@ def test_a_setting_cannot_change_the_repr_alone(name):
     with pytest.raises(AttributeError, match=rf"{name} of LIF is fixed.*another LIF\({name}=0.1"):
         setattr(neuron, name, 0.1)
     assert repr(neuron) == repr(LIF())
-
-
-def test_what_a_neuron_or_surrogate_lacks_is_named():
-    class Empty(Neuron):
-        states = ("membrane",)
-
-    class Flat(Surrogate):
-        pass
-
-    with pytest.raises(NotImplementedError, match=r"Empty must define step\(current, state, coefficients\)"):
-        RecurrentDelays(3, neuron=Empty())
-    with pytest.raises(NotImplementedError, match=r"Flat must define derivative\(self, u\)"):
-        Flat()

@@ -5,23 +5,11 @@ from functools import partial
 
 import pytest
 import torch
-from delrec import (
-    LIF,
-    ATan,
-    BatchNorm,
-    DelayInit,
-    FeedforwardDelays,
-    MultiGaussian,
-    Neuron,
-    RecurrentDelays,
-    SigmaSchedule,
-    SpikeLinear,
-    SpikingLayer,
-    Stateful,
-    make_surrogate,
-    parameter_groups,
-)
+from delrec import LIF, BatchNorm, DelayInit, FeedforwardDelays, Neuron, RecurrentDelays, SpikeLinear, SpikingLayer
 from delrec.engines.events.network import EventNetwork
+from delrec.stateful import Stateful
+from delrec.surrogates import ATan, MultiGaussian, Surrogate, make_surrogate
+from delrec.training import SigmaSchedule, parameter_groups
 from torch import nn
 
 NUMBERS = ["a", None, True, math.nan, math.inf, torch.tensor([1.0, 2.0])]  # none of them is a number
@@ -86,6 +74,8 @@ def test_a_wrong_setting_is_named_with_its_value_and_what_would_be_right(make, n
         (lambda: SigmaSchedule(decay=1.1), "sigma decay = 1.1: .*above 0 and at most 1"),
         (lambda: make_surrogate("spline"), "surrogate = 'spline' .*triangle"),
         (lambda: SpikingLayer(4, neuron=type("Bare", (Neuron,), {})()), "Bare must list its state variables"),
+        (lambda: SpikingLayer(4, neuron=type("Bare", (Neuron,), {"states": ()})()), r"Bare must define step\(current"),
+        (type("Flat", (Surrogate,), {}), r"Flat must define derivative\(self, u\)"),
         (lambda: RECURRENT()(torch.zeros(3, 2, 4, dtype=torch.int64)), "dtype torch.int64: .*floating-point"),
         (lambda: RECURRENT(batch_first=True)(torch.zeros(3, 2, 5)), r"\(3, 2, 5\): give \(B, T, 4\)"),
         (lambda: FeedforwardDelays(4, 3, window=5, left_padding=0)(torch.zeros(3, 2, 4)), "3 steps .*window 5"),

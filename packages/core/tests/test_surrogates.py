@@ -7,9 +7,7 @@ import torch
 from delrec import ATan, Boxcar, FastSigmoid, MultiGaussian, Slayer, Triangle
 
 ALL = [Triangle(1.0), Triangle(0.4), ATan(5.0), FastSigmoid(10.0), Boxcar(), Slayer(5.0, 0.4), MultiGaussian()]
-U = torch.cat(
-    [torch.linspace(-4, 4, 801, dtype=torch.float64), torch.tensor([-0.5, 0.5, 1.0, -1.0], dtype=torch.float64)]
-)
+U = torch.cat([torch.linspace(-4, 4, 801), torch.tensor([-0.5, 0.5, 1.0, -1.0])]).double()
 
 
 @pytest.mark.parametrize("surrogate", ALL, ids=repr)

@@ -6,7 +6,7 @@ from delrec.feedforward import FeedforwardDelays
 from problems import delays_agree, drawn
 
 pytest.importorskip("triton", "3.4")
-from delrec.engines.triton import ENGINE
+from delrec.engines.triton import ENGINE, delays
 
 delayed_linear = ENGINE.delayed_linear
 F32 = torch.float32
@@ -14,8 +14,6 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def test_the_gradient_of_a_kernel_is_summed_in_groups_of_rows(monkeypatch):
-    from delrec.engines.triton import delays
-
     for programs in (1, 6, 10_000):  # one group, three rows a group, a row a group
         monkeypatch.setattr(delays, "_PROGRAMS", programs)
         delays_agree((5, 7, 2, 3, 4, 3, 0, "synaptic"), "triton", DEVICE)

@@ -67,9 +67,7 @@ class FeedforwardDelays(Layer):
     """
 
     delay_parameters: ClassVar[tuple[str, ...]] = ("position",)
-    _printed: ClassVar[tuple[str, ...]] = (
-        "inputs", "outputs", "window", "kernel", "kernel_count", "delay_kind", "learn", "engine", "batch_first"
-    )  # fmt: skip
+    _printed: ClassVar[str] = "inputs outputs window kernel kernel_count delay_kind learn engine batch_first"
     spread: Tensor
 
     def __init__(

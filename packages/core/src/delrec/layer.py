@@ -18,7 +18,7 @@ class Layer(nn.Module):
     """Base class of all layers. A subclass lists its delay parameters in `delay_parameters`."""
 
     delay_parameters: ClassVar[tuple[str, ...]] = ()
-    _printed: ClassVar[tuple[str, ...]] = ()  # attributes to print
+    _printed: ClassVar[str] = ""  # attributes to print
 
     def deployed(self) -> AbstractContextManager[Any]:
         """Return a context in which the layer runs as on hardware; see `delrec.deployed`."""
@@ -29,7 +29,7 @@ class Layer(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the settings, for `print`."""
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._printed)
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._printed.split())
 
     def _deploy(self) -> AbstractContextManager[Any]:
         """Return a context with rounded delays and sigma 0."""

@@ -79,9 +79,7 @@ class RecurrentDelays(SpikingLayer):
     """
 
     delay_parameters: ClassVar[tuple[str, ...]] = ("delay", "spread")
-    _printed: ClassVar[tuple[str, ...]] = (
-        "size", "delay_kind", "learn", "max_delay", "dropout", "rounding", "engine", "batch_first"
-    )  # fmt: skip
+    _printed: ClassVar[str] = "size delay_kind learn max_delay dropout rounding engine batch_first"
     sigma: Tensor
 
     def __init__(
@@ -196,13 +194,9 @@ class RecurrentDelays(SpikingLayer):
             shape = current.shape[1:] if self.dropout_mask == "sequence" else current.shape
             mask = torch.empty(shape, dtype=current.dtype, device=current.device)
             mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
-        return {
-            "weight": self.effective_weight().to(current.dtype),
-            "delay": self._delays_in_use().to(current.dtype),
-            "width": self.half_width().to(current.dtype),
-            "mask": mask,
-            "limit": limit,
-        }
+        real = current.dtype
+        weight, delay, width = self.effective_weight(), self._delays_in_use(), self.half_width()
+        return dict(weight=weight.to(real), delay=delay.to(real), width=width.to(real), mask=mask, limit=limit)
 
     def _history(self, parts: dict[str, Any], sequence: Tensor, state: State | None) -> int:
         limit: int | None = parts["limit"]

@@ -41,7 +41,7 @@ class SpikingLayer(Layer):
     Raises ValueError for a setting out of range, naming it.
     """
 
-    _printed: ClassVar[tuple[str, ...]] = ("size", "engine", "batch_first")
+    _printed: ClassVar[str] = "size engine batch_first"
 
     def __init__(
         self, size: int, *, neuron: Neuron | Callable[..., Any] | None = None, engine: str = "auto",
@@ -121,11 +121,7 @@ class SpikingLayer(Layer):
         return SpikingOutput(spikes, out.final if return_state else None, membrane)
 
     def step(self, current: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Run one time step: current (B, N), state from the last step (None is rest) -> spikes (B, N), next state.
-
-        for current in stream:
-            spikes, state = layer.step(current, state)
-        """
+        """Run one time step: current (B, N), state from the last step (None is rest) -> spikes (B, N), next state."""
         check_input("current", current, "B", self.size)
         time = 1 if self.batch_first else 0
         out = self(current.unsqueeze(time), state, return_state=True)

@@ -13,8 +13,6 @@ from delrec.layer import Layer, deployed
 from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
 
-GROUPS = ("weights", "norm", "delays", "neuron")
-DELAYS = ("delay", "delays", "spread")
 _NORMS = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.modules.instancenorm._InstanceNorm
 
 
@@ -25,7 +23,7 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
     `delay_parameters`; those of `delrec.Neuron` subclasses are the neuron's; the rest are "norm" in normalisation
     layers and "weights" elsewhere. trainable: leave out parameters that are not trained.
     """
-    groups: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
+    groups: dict[str, list[nn.Parameter]] = {name: [] for name in ("weights", "norm", "delays", "neuron")}
     neurons = {part for neuron in module.modules() if isinstance(neuron, Neuron) for part in neuron.modules()}
     for path, parameter in module.named_parameters():
         owner, _, name = path.rpartition(".")
@@ -34,7 +32,7 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
             owner, name = owner.removeprefix("."), name.partition(".")[0]
         part = module.get_submodule(owner)
         kind = "norm" if isinstance(part, _NORMS) else "weights"
-        if name in DELAYS or name in getattr(type(part), "delay_parameters", ()):
+        if name in ("delay", "delays", "spread", *getattr(type(part), "delay_parameters", ())):
             kind = "delays"
         if parameter.requires_grad or not trainable:
             groups["neuron" if part in neurons else kind].append(parameter)

@@ -50,10 +50,7 @@ class State(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One scan of neurons through time, recurrently connected if `weight` is given.
-
-        I[t,b,i] = current[t,b,i] + mask[b,i] sum_{k>=1} sum_o weight[i,o] m_o[k] S[t-k,b,o]
-        m[k] = max(0, width - |k - (1 + delay)|) / width^2
+    """One scan of neurons through time, recurrently connected if `weight` is given: the equations of `RecurrentDelays`.
 
     All tensors are on one device; all but lengths, delay and width have one dtype, float32 or float64.
 
@@ -141,12 +138,7 @@ class Engine:
 
 
 # name -> module with the `ENGINE` of that name
-ENGINES: dict[str, str] = {
-    "reference": "delrec.engines.reference",
-    "cpu": "delrec.engines.cpu",
-    "events": "delrec.engines.events",
-    "triton": "delrec.engines.triton",
-}
+ENGINES: dict[str, str] = {name: f"delrec.engines.{name}" for name in ("reference", "cpu", "events", "triton")}
 _AUTO = {"cpu": "cpu", "cuda": "triton"}  # device type -> engine; other devices use the reference
 loaded: dict[str, Engine] = {}
 _warned: set[str] = set()

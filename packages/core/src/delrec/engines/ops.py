@@ -14,7 +14,7 @@ from torch import Tensor
 from delrec.checks import readable
 from delrec.delays import kernel_length, window_taps
 from delrec.engines import ENGINES, Engine, Output, Request, State, check, check_history, longest_tap
-from delrec.neurons import ATTACHED, Neuron, neuron_of
+from delrec.neurons import ATTACHED, neuron_of
 
 # the scan reads values on the host, so mode="reduce-overhead" must leave it out of its CUDA graphs; torch 2.5 lacks it
 _UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
@@ -74,9 +74,7 @@ class Operator:
         recorded = False
         if torch.is_grad_enabled():
             for value in args[: self.count]:
-                if value is not None and value.requires_grad:
-                    recorded = True
-                    break
+                recorded = recorded or (value is not None and value.requires_grad)
         if not readable(args[0]):
             return self.operator, recorded
         return self.recorded if recorded else self.forward, recorded
@@ -214,18 +212,16 @@ def fitting(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 
 class Compiled(Engine):
-    """Base class of engines that compile a neuron and run a scan as one function of tensors."""
+    """Base class of engines that compile a neuron and run a scan as one function of tensors.
+
+    takes(neuron, device, dtype): why a neuron cannot be compiled for a type of device and a dtype, or None.
+    takes_map(inputs, weight, steps): whether to compile a map; steps: T plus window and padding, if delayed.
+    """
 
     operator: Operator
     delayed: Operator
-
-    def takes(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
-        """Return why the neuron cannot be compiled for a type of device and a dtype, or None."""
-        raise NotImplementedError
-
-    def takes_map(self, inputs: Tensor, weight: Tensor, steps: int = 0) -> bool:
-        """Return whether to compile maps with this weight; steps: T plus window and padding, if delayed."""
-        raise NotImplementedError
+    takes: Callable[..., str | None]
+    takes_map: Callable[..., bool]
 
     def delayed_linear(
         self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int

@@ -1,8 +1,4 @@
-"""The cpu engine: one fused scan through time, compiled for the neuron, with a hand-written backward pass.
-
-See docs/engines.md. What it cannot run (other dtypes, a neuron whose step cannot be compiled) goes to the reference
-engine, with one warning that says why.
-"""
+"""The cpu engine: one fused scan through time, compiled for the neuron, with its adjoint. See docs/engines.md."""
 
 import torch
 from torch import Tensor

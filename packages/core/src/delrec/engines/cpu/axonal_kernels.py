@@ -1,8 +1,8 @@
 """One delay per sender: delay, then weight. `scan_kernels` explains the functions.
 
 Arrays indexed by sender are (sender, lane), so that one vector holds the 16 rows of a tile; neurons are computed row by
-row. Time runs down in a ring of gz, the gradient of z: sender o has reach[o] + SLACK lines of LANES values, and line
-`position + k` is k steps ahead. The weight's gradient is one product per SEGMENT steps.
+row. Time runs down in a ring of gz, the gradient of z: sender o has first[o] + counts[o] + SLACK lines of LANES values;
+line `position + k` is k steps ahead. The weight's gradient is one product per SEGMENT steps.
 """
 
 from collections import namedtuple
@@ -94,7 +94,7 @@ def send(t, shape, tables, room, bits, bits_at):
 def backward_room(shape: Any, tables: Any) -> Backward:
     """Allocate the scratch of a tile."""
     row, most = LANES * shape.row, max(shape.row, LANES * SEGMENT)
-    start = np.concatenate([[0], np.cumsum(tables.reach + SLACK)])
+    start = np.concatenate([[0], np.cumsum(tables.first + tables.counts + SLACK)])
     ring = int(start[-1]) * LANES if shape.recurrent and shape.steps + shape.past > 1 else 0
     now, live = np.array([SLACK, 0, 0], np.int64), np.zeros(SEGMENT * shape.row, np.uint16)
     counts = row, row, row, row, SEGMENT * row, SEGMENT * row, most, ring
@@ -116,7 +116,7 @@ def receive_gradient(t, shape, tables, room, bits, bits_at, sums):
         return
     if now[POSITION] == 0:  # the newest lines move up
         for o in range(shape.size):
-            for j in range((start[o] + tables.reach[o]) * LANES - 1, start[o] * LANES - 1, -1):
+            for j in range((start[o + 1] - SLACK) * LANES - 1, start[o] * LANES - 1, -1):
                 put(ring, j + SLACK * LANES, get(ring, j))
         now[POSITION] = SLACK
     now[POSITION] -= 1

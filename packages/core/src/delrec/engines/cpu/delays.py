@@ -155,6 +155,7 @@ def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
 
 
 def _convolution(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """See `Engine.convolution`: one product per tap."""
     (steps, batch, _), (outputs, _, window) = inputs.shape, kernel.shape
     steps -= window - 1
     rows, out = inputs.flatten(0, 1), None
@@ -183,7 +184,3 @@ def _convolution_backward(
 
 
 convolution = Operator("cpu_convolution", _convolution, _convolution_shapes, _convolution_backward)
-"""Return y[t] = bias + sum_k inputs[t + k] kernel[:, :, k]^T, one product per tap.
-
-inputs: (T, B, N_in), T >= K. kernel: (N_out, N_in, K). bias: (N_out,) or None. Returns (T - K + 1, B, N_out).
-"""

@@ -1,9 +1,7 @@
 """y = x W^T + b on the cpu engine: along the events if x is mostly zeros, as spikes are, otherwise dense.
 
-There is one order of summation, whatever the processor, the threads and the tiles: an element is one chain of fused
-multiply-adds, in ascending order of the index summed over. The gradient of a weight sums over many rows: `row_groups`
-cuts them by their number alone, each group is a chain, and the groups are added in order. Terms that are 0 change
-nothing, so the sparse products, which leave them out, give the same bits.
+Both give the same bits on every processor, see docs/engines.md: an element is one chain of fused multiply-adds, in
+ascending order of the index summed over, or one chain per group of `row_groups`, which are added in order.
 
 Matrices are contiguous tensors of float32 or float64. Blocks follow Goto and van de Geijn (2008), "Anatomy of
 high-performance matrix multiplication": panels of one vector's width and _DEPTH terms stay in the first cache.
@@ -49,7 +47,6 @@ def _backward(
 
 
 linear = Operator("cpu_linear", _linear, _shapes, _backward)
-"""Return inputs weight^T + bias. inputs: (..., N_in). weight: (N_out, N_in). bias: (N_out,). One dtype for all."""
 
 
 def chunks(rows: int, size: int = _CHUNK) -> list[tuple[int, int]]:

@@ -34,7 +34,6 @@ class Taps(NamedTuple):
     middle: Array  # at 1 + d,
     right: Array  # and after it
     slope: Array  # 1 / half-width
-    reach: Array  # first + counts
     weight: Array  # padded; by sender in the forward pass, by receiver in the backward pass
     dense_above: float  # number of live entries of z above which the dense product is faster
     g_delay: Array  # sums of one group, in float64
@@ -97,7 +96,7 @@ class Recurrence:
 
     def __init__(self, size: int, dtype: torch.dtype) -> None:
         none, whole, sums = torch.zeros(0, dtype=dtype).numpy(), np.zeros(size, np.int64), np.zeros(0, np.float64)
-        self._tables = Taps(whole, whole, none, 0, whole, whole, whole, none, whole, none, 0.0, sums, sums)
+        self._tables = Taps(whole, whole, none, 0, whole, whole, whole, none, none, 0.0, sums, sums)
 
     def forward(self, weight: Tensor | None) -> Taps | Pairs:
         """Return the tables of the forward pass; the layout of the weight is reused until the weight changes."""
@@ -131,11 +130,10 @@ class Axonal(Recurrence):
         taps = triangle_kernel(delay, width, length).gather(1, column.clamp(max=length - 1))
         taps = torch.where(torch.arange(longest) < count.unsqueeze(-1), taps, 0).to(dtype)
         none, sums = np.zeros(0, taps.numpy().dtype), np.zeros(0, np.float64)
-        sides = [s.to(torch.int64).numpy() for s in (left, count - left - right, right)]
+        before, middle, after = (s.to(torch.int64).numpy() for s in (left, count - left - right, right))
         self._tables = Taps(
-            first.numpy(), rounded.numpy(), flat(taps), longest, sides[0], sides[1], sides[2],
-            flat((1 / width).to(dtype).expand(size)), (first + rounded).numpy(),
-            none, _DENSE_SHARE * size * LANES, sums, sums,
+            first.numpy(), rounded.numpy(), flat(taps), longest, before, middle, after,
+            flat((1 / width).to(dtype).expand(size)), none, _DENSE_SHARE * size * LANES, sums, sums,
         )  # fmt: skip
         self.past = min(history, int((first + rounded).max()))
 

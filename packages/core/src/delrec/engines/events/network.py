@@ -206,9 +206,10 @@ class EventLayer:
         self.slots = 1 + max(int(arrives.max(initial=-1)), int(flat(after).max(initial=-1)) + 1)
         kind = 0 if recurrent is None else after.dim()
         ring = self.slots if kind == 2 or input_delay is not None else 0
-        self._module = kernels_for(neuron or LIF().attach(size), dtype, "events")
-        self._neuron, self._rest = neuron, self._at_rest(neuron)
-        self._drawn = not np.array_equal(self._rest, self._at_rest(neuron))
+        self._neuron = neuron or LIF().attach(size)  # which never runs
+        self._module = kernels_for(self._neuron, dtype, "events")
+        self._rest = self._at_rest()
+        self._drawn = not np.array_equal(self._rest, self._at_rest())
         real = self._rest.dtype
         reals = {
             "weight": rows(weight),
@@ -237,15 +238,12 @@ class EventLayer:
         self.output = torch.zeros(batch, size, dtype=dtype)
         self._out = self.output.view(-1).numpy()
 
-    def _at_rest(self, neuron: Neuron | None) -> Array:
+    def _at_rest(self) -> Array:
         """Return initial states and coefficients as the compiled step reads them, block by block of neurons."""
-        blocks, module = -(-self.size // BLOCK), self._module
+        blocks, module, neuron = -(-self.size // BLOCK), self._module, self._neuron
         work = torch.zeros(self.batch, blocks, module.WORK // BLOCK, BLOCK, dtype=self.dtype)
         like = torch.zeros(self.batch, self.size, dtype=self.dtype)
-        states, coefficients = (
-            ((), ()) if neuron is None else (neuron.start_states(like), neuron.coefficients_like(like))
-        )
-        for first, values in ((module.OLD, states), (module.COEF, coefficients)):
+        for first, values in ((module.OLD, neuron.start_states(like)), (module.COEF, neuron.coefficients_like(like))):
             for j, value in enumerate(values):
                 each = pad(value.detach().expand_as(like), (0, blocks * BLOCK - self.size))
                 work[:, :, first // BLOCK + j] = each.view(-1, blocks, BLOCK)
@@ -253,7 +251,7 @@ class EventLayer:
 
     def reset(self) -> None:
         """Return to rest, without spikes on their way; random initial states are drawn anew."""
-        self._work[:] = self._at_rest(self._neuron) if self._drawn else self._rest
+        self._work[:] = self._at_rest() if self._drawn else self._rest
         self._ring[:] = self._clocks[:] = 0
 
     def states(self) -> tuple[Tensor, ...]:

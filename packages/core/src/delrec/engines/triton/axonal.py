@@ -111,12 +111,6 @@ def sender_gradients(sums, width, g_delay, g_width, size, programs, ONE_WIDTH: t
 
 
 @triton.jit
-def tap(j, count, left, e_left, e_right, REAL: tl.constexpr):
-    """Return s^2 m of the j-th tap, j counted from the newest."""
-    return tl.where(j < left, e_left + j, e_right + (count - 1 - j).to(REAL))
-
-
-@triton.jit
 def low_bits(count):
     """Return words whose lowest `count` bits are 1, with count clamped to 0 .. 32."""
     some = (tl.full((), 1, tl.uint32) << tl.where(count > 0, count, 0).to(tl.uint32) % 32) - 1
@@ -249,7 +243,7 @@ def returned(
         y, before, after = tl.zeros(at_mid.shape, REAL), tl.zeros(at_mid.shape, REAL), tl.zeros(at_mid.shape, REAL)
         for j in range(longest):
             g = at_step(line, t + near + j, steps, ring_mask, there & (j < count), ROWS)
-            rise = tap(j, count, left, e_left, e_right, REAL) * scale
+            rise = tl.where(j < left, e_left + j, e_right + (count - 1 - j).to(REAL)) * scale  # m of the j-th tap
             y = tl.fma(tl.broadcast_to(rise[None, :], at_mid.shape), g, y)
             k = near + j
             before += tl.where((k < mid)[None, :], g, 0)

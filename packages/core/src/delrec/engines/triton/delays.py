@@ -79,7 +79,6 @@ def sum_taps(
 def _forward(
     inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
 ) -> Tensor:
-    """Return the output; factor: (N_out, N_in, 2), place: (N_out, N_in), int32."""
     after = inputs.shape[0] + left + right - window + 1
     lines = _lines(inputs, left, _whole(after) + window - 1)
     return _read(lines, place.t().contiguous(), factor.permute(1, 2, 0).contiguous(), bias, after, window - 1)

@@ -113,9 +113,7 @@ def past_of(inputs: Inputs, limit: int | None) -> int:
 def room(rules: Rules, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
     """Return the number of planes to keep, and memory for the bits of the spikes, in words of 32 steps."""
     steps, batch, size = inputs.current.shape
-    words = 0
-    if inputs.delay is not None:
-        words = (past_of(inputs, limit) + 31) // 32 + (steps + 31) // 32
+    words = 0 if inputs.delay is None else (past_of(inputs, limit) + 31) // 32 + (steps + 31) // 32
     return len(rules.kept), inputs.current.new_empty(words, batch, size, dtype=torch.int32)
 
 
@@ -135,7 +133,8 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     if plan.kind:
         weight, tables, edges = plan.tables(by_sender=True)
     if plan.kind == 1:
-        z, live = _operands(2, tiles, size, current), none.new_empty(tiles.programs, size + tiles.deep)
+        z = current.new_zeros(2, tiles.programs, size + tiles.deep, tiles.rows)
+        live = none.new_empty(tiles.programs, size + tiles.deep)
     elif plan.kind == 2:
         z, running = _lines(tiles, size, 2 * slots + 1, slots, current, torch.zeros)
         slots *= 2
@@ -168,7 +167,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     if plan.kind:
         weight, tables, edges = plan.tables(by_sender=False)
     if plan.kind == 1:
-        sent = _operands(1, tiles, size, kept)
+        sent = kept.new_zeros(1, tiles.programs, size + tiles.deep, tiles.rows)
         ring = kept.new_empty(tiles.programs, size, slots, tiles.rows)
         running = kept.new_zeros(3, tiles.programs, size, tiles.rows)
         sums = kept.new_zeros(tiles.programs, 3, size, dtype=torch.float64) if need_taps else none
@@ -206,12 +205,17 @@ def _like(gradient: Tensor | None, of: Tensor | None) -> Tensor | None:
 
 
 def _weight_gradient(plan: Plan, tables: Tensor, edges: Tensor, bits: Tensor, g_x: Tensor) -> Tensor:
-    """Return dW, computed after the scan: inside it, every program would need its own sum."""
+    """Return dW, computed after the scan: inside it, every program would need its own sum.
+
+    Parts of the sequence are summed separately, so that the programs fill a card.
+    """
     steps, batch, size = g_x.shape
-    edge, count, share = parts_of(size, steps)
-    parts, tiles = g_x.new_empty(count, size, size), -(-size // edge)
+    edge = edge_of(size, 64)
+    tiles = -(-size // edge)
+    share = -(-steps // max(1, min(steps, PARTS // tiles**2)))
+    parts = g_x.new_empty(-(-steps // share), size, size)
     launch(
-        weight_gradient, (tiles, tiles, count), OPTIONS | {"num_warps": 4},
+        weight_gradient, (tiles, tiles, len(parts)), OPTIONS | {"num_warps": 4},
         g_x, bits if plan.mask is None else plan.mask, tables, edges, bits, parts, steps, batch, plan.prefix, share,
         SIZE=size, EDGE=edge, DEEP=16, PRECISION=plan.tiles.precision, MASKED=plan.masked,
     )  # fmt: skip
@@ -234,11 +238,6 @@ def _connection_gradients(
     return g_weight, g_delay, g_width.sum(0)
 
 
-def _operands(lists: int, tiles: Tiles, size: int, like: Tensor) -> Tensor:
-    """Return memory for the operands of `axonal.product`."""
-    return like.new_zeros(lists, tiles.programs, size + tiles.deep, tiles.rows)
-
-
 def _lines(tiles: Tiles, size: int, length: int, block: int, like: Tensor, room: Any) -> tuple[Tensor, Tensor]:
     """Return memory for `synaptic`'s lines, and its sums, initially 0."""
     real = _kept(block, like.dtype)
@@ -249,17 +248,6 @@ def _lines(tiles: Tiles, size: int, length: int, block: int, like: Tensor, room:
 def processors_of(device: torch.device) -> int:
     """Return the number of multiprocessors of a card; 1 on a CPU, where programs run one by one."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
-
-
-def parts_of(size: int, steps: int) -> tuple[int, int, int]:
-    """Return the side of a tile of the weight's gradient, and the number and length of the parts of the sequence.
-
-    The parts are summed separately, so that the programs fill a card.
-    """
-    edge = edge_of(size, 64)
-    parts = max(1, min(steps, PARTS // (-(-size // edge)) ** 2))
-    share = -(-steps // parts)
-    return edge, -(-steps // share), share
 
 
 def _kept(block: int, real: torch.dtype) -> torch.dtype:

@@ -43,15 +43,14 @@ def masked(values, mask, t, wide, at, ok, MASKED: tl.constexpr):
 
 @triton.jit
 def pack(
-    history, bits, count, prefix, past, size, batch, SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
-    KIND: tl.constexpr,
+    history, bits, count, prefix, past, size, batch, SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr
 ):  # fmt: skip
     """Write the last `past` of `count` given steps in front of step 0 of the bits, and silence before them."""
     plane = batch * SIZE
     wide = tl.full((), 1, tl.int64) * plane
     for w in range(prefix):
         for c in tl.range(0, SIZE, COLS):
-            _, _, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND)
+            _, _, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, 1)
             word = tl.zeros(at.shape, tl.int32)
             for bit in range(32):
                 t = 32 * (w - prefix) + bit
@@ -83,12 +82,12 @@ def forward_scan(
     plane = batch * SIZE
     wide = tl.full((), 1, tl.int64) * plane
     kept = tl.full((), 1, tl.int64) * tl.num_programs(0) * ROWS * SIZE  # numbers of a plane of `running`
-    block, end = (ring_mask + 1) // 2, steps + past
+    block, end, length = (ring_mask + 1) // 2, steps + past, ring_mask + 2
     listed = live + program.to(tl.int64) * (SIZE + DEEP)
     apart = tl.full((), 1, tl.int64) * tl.num_programs(0) * (SIZE + DEEP) * ROWS
     if KIND > 0:
         widest = tl.load(tables + (6 * SIZE + 1 if KIND == 1 else 0))
-        pack(history, bits, count, prefix, past, size, batch, SIZE, ROWS, COLS, KIND)
+        pack(history, bits, count, prefix, past, size, batch, SIZE, ROWS, COLS)
         tl.debug_barrier()
     if KIND == 2:
         for back in range(past):
@@ -96,10 +95,7 @@ def forward_scan(
             for c in tl.range(0, SIZE, COLS):
                 cols, inside, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND)
                 given = tl.load(history + (count + t) * wide + at, mask=ok, other=0)
-                keep(
-                    steps - 1 - t, given, z, running, widest, ring_mask, block, ring_mask + 2, kept, cols, ok, SIZE,
-                    ROWS,
-                )  # fmt: skip
+                keep(steps - 1 - t, given, z, running, widest, ring_mask, block, length, kept, cols, ok, SIZE, ROWS)
             tl.debug_barrier()
     for t in range(steps):
         if KIND == 1:
@@ -132,8 +128,8 @@ def forward_scan(
                 current += masked(sent, mask, t, wide, at, ok, MASKED)
             if KIND == 2:
                 arrived = read(
-                    steps - 1 - t, z, running, widest, end, ring_mask, block, ring_mask + 2, weight, edges, size, kept,
-                    cols, SIZE, ROWS, DEEP, True, REAL,
+                    steps - 1 - t, z, running, widest, end, ring_mask, block, length, weight, edges, size, kept, cols,
+                    SIZE, ROWS, DEEP, True, REAL,
                 )  # fmt: skip
                 current += masked(arrived, mask, t, wide, at, ok, MASKED)
             spike = STEP(
@@ -146,10 +142,7 @@ def forward_scan(
                 so_far = tl.where(t % 32 > 0, tl.load(word, mask=ok, other=0), 0)
                 tl.store(word, so_far | ((spike > 0).to(tl.int32) << t % 32), mask=ok)
             if KIND == 2:
-                keep(
-                    steps - 1 - t, spike, z, running, widest, ring_mask, block, ring_mask + 2, kept, cols, ok, SIZE,
-                    ROWS,
-                )  # fmt: skip
+                keep(steps - 1 - t, spike, z, running, widest, ring_mask, block, length, kept, cols, ok, SIZE, ROWS)
         tl.debug_barrier()
 
 
@@ -212,15 +205,13 @@ def backward_scan(
                 )  # fmt: skip
             g_current = ADJOINT(
                 planes + (t - 1) * wide, planes + t * wide, steps * wide, start, wide, t, at, ok, g_spike, carry,
-                g_trace + t * wide, coef, g_coef, cols, inside, SIZE, ACROSS, TRACE_GIVEN,
-                COEF,
+                g_trace + t * wide, coef, g_coef, cols, inside, SIZE, ACROSS, TRACE_GIVEN, COEF,
             )  # fmt: skip
             tl.store(g_x + t * wide + at, g_current, mask=ok)
+            g_sent = masked(g_current, mask, t, wide, at, ok, MASKED)
             if KIND == 1:
-                g_sent = masked(g_current, mask, t, wide, at, ok, MASKED)
                 tl.store(sent + own(cols, SIZE + DEEP, ROWS), g_sent, mask=inside[None, :])
             if KIND == 2:
-                g_sent = masked(g_current, mask, t, wide, at, ok, MASKED)
                 keep(t + past, g_sent, sent, running, longest, -1, block, length, kept, cols, ok, SIZE, ROWS)
         tl.debug_barrier()
         if KIND == 1:

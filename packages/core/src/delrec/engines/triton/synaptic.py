@@ -6,7 +6,7 @@ A triangle is the second difference of a ramp, so its sum over a sequence g foll
 
 With G1 the running sum of g from its far end and G2 that of G1, R(n + f) = (1 - f) G2[n+1] + f G2[n+2]: six reads for a
 triangle of any width. Steps k < 1 are silent, and there G2 continues as a straight line of slope G1[1]. Kernels of at
-most MANY taps are read tap by tap from g itself; `summed` decides.
+most MANY taps are read tap by tap from g itself.
 
 In the forward pass g is the spikes, in the backward pass the gradient gI, read by the same kernel: places count towards
 the known steps, e = T - 1 - t forward and e = t + past backward, so that step e reads places above it.
@@ -71,12 +71,6 @@ def lay_out_connections(
 
 
 @triton.jit
-def summed(longest):
-    """Return whether kernels of up to `longest` taps are read from running sums."""
-    return longest > MANY
-
-
-@triton.jit
 def corners(c, s):
     """Return floor and rest of c - s and of c + s, the floor of c >= 0, and turn.
 
@@ -110,7 +104,7 @@ def keep(e, g, lines, sums, longest, ring, block, length, wide, cols, ok, SIZE: 
     at, line = own + lane, lines + own * (2 * length) + lane
     place = tl.full(at.shape, e, tl.int32)
     g = g.to(lines.dtype.element_ty)
-    if summed(longest):
+    if longest > MANY:
         begins = (place + 1) & (block - 1) == 0
         old, new = sums + ((e + 1) & 1) * 4 * wide + at, sums + (e & 1) * 4 * wide + at
         once, twice = tl.load(old, mask=ok, other=0), tl.load(old + wide, mask=ok, other=0)
@@ -152,7 +146,7 @@ def read(
     own = tl.program_id(0).to(tl.int64) * SIZE
     if not FORWARD:
         s = tl.load(width + cols)
-    if summed(longest):
+    if longest > MANY:
         # when entering a block, read the frame that began with the one before
         now = ((e + 1) & 1) * 4 * wide + tl.where((e + 1) & (block - 1) == 0, 2 * wide, 0) + own * ROWS
         frame = lines + (own * 2 + tl.where(e & block != 0, 1, 0)) * length * ROWS
@@ -263,7 +257,7 @@ def connection_gradients(
                 for bit in range(32):
                     if ((word >> bit) & 1) != 0:
                         e = 32 * (w - prefix) + bit + past
-                        if summed(most):
+                        if most > MANY:
                             line = first + tl.where(e & block != 0, end + 2, 0) * ROWS
                             near = line + above(n, e, end, -1) * ROWS
                             mid = line + above(n_mid, e, end, -1) * ROWS
