@@ -71,17 +71,14 @@ def results(source: str = "published", *, root: str | None = None, runs: str | N
     Raises:
         BenchError: If the source does not exist or cannot be read.
     """
-    from delrec_bench.records import published_table, read_folder, runs_below, table
+    from delrec_bench.app.options import read_runs
+    from delrec_bench.records import published_table, table
     from delrec_bench.workspace import find_workspace
 
     workspace = find_workspace(root, runs)
     if source == "published":
         return published_table(workspace.reports)
-    if source == "mlflow":
-        from delrec_bench.tracking import records_from_mlflow
-
-        return table(records_from_mlflow(workspace))
-    return table(*read_folder(runs_below(Path(source))))
+    return table(*read_runs(workspace, source))
 
 
 def evaluate(

@@ -31,12 +31,8 @@ MARK = "DELREC_BENCH_ARITHMETIC"
 
 _LEVEL = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")  # x86-64-v3, as Linux names it
 POOLS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS"),
 )
 _NUMBA_FEATURES = ",".join(
     f"+{name}"
@@ -62,21 +58,7 @@ _SETTINGS = {
 }
 # Other ways to say the same, and what would choose other code in the C library.
 _DROPPED = ("NPY_ENABLE_CPU_FEATURES", "DNNL_MAX_CPU_ISA", "MKL_DOMAIN_NUM_THREADS", "GLIBC_TUNABLES")
-_NUMPY_LEVEL = (
-    "SSE",
-    "SSE2",
-    "SSE3",
-    "SSSE3",
-    "SSE41",
-    "SSE42",
-    "POPCNT",
-    "AVX",
-    "F16C",
-    "FMA3",
-    "AVX2",
-    "X86_V2",
-    "X86_V3",
-)
+_NUMPY_LEVEL = "SSE SSE2 SSE3 SSSE3 SSE41 SSE42 POPCNT AVX F16C FMA3 AVX2 X86_V2 X86_V3".split()
 _MKL_COMPATIBLE = 3  # of mkl_cbwr_get
 
 
@@ -133,10 +115,7 @@ def started(arithmetic: Arithmetic) -> Iterator[None]:
 def prepare(arithmetic: Arithmetic, threads: int) -> None:
     """Get this process ready for one run: numbers of threads, and portable settings, which are looked at as they are.
 
-    Args:
-        arithmetic: That of the run.
-        threads: Threads of delrec's own kernels, whose results do not depend on their number; in native arithmetic
-            also those of torch.
+    `threads` are those of delrec's own kernels, whose results do not depend on them; in native arithmetic torch's too.
     """
     import torch
     from delrec.engines.threads import keep_memory, use_threads

@@ -40,6 +40,9 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+say_once = cache(say)  # in a process, the same text
+
+
 @cache
 def provenance() -> dict[str, Any]:
     """Revision of the code, whether it was changed since (reports/ apart), and versions of what it stands on."""

@@ -17,12 +17,7 @@ class BenchError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """End of a message about an unknown name: the closest known one, or all of them.
-
-    Args:
-        name: What was asked for.
-        known: The names that exist.
-    """
+    """End of a message about an unknown name: the closest known one, or all of them."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     if close:

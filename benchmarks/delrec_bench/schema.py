@@ -28,16 +28,9 @@ class FileTable(BaseModel):
 
 
 def checked(model: type[M], values: Mapping[str, Any], where: str, prefix: str = "") -> M:
-    """The model of a file's table.
+    """The model of a file's table; a `BenchError` says which key is unknown, or which value is wrong.
 
-    Args:
-        model: Its class.
-        values: What the file says.
-        where: Stands before the message: the file, and the table in it.
-        prefix: Stands before a field's name where people write it.
-
-    Raises:
-        BenchError: A key is unknown, or a value is wrong.
+    Its message begins with `where`, the file and the table in it; a field's name begins with `prefix`.
     """
     try:
         return model.model_validate(dict(values))
@@ -47,11 +40,9 @@ def checked(model: type[M], values: Mapping[str, Any], where: str, prefix: str =
 
 @dataclass_transform(frozen_default=True)
 def settings(prefix: str, error: type[Exception] = BenchError) -> Callable[[type[T]], type[T]]:
-    """Make a class a frozen pydantic dataclass, checked whenever it is made.
+    """Make a class a frozen pydantic dataclass, checked whenever it is made; a wrong field is an `error`.
 
-    Args:
-        prefix: Stands before a field's name where people write it, such as "training." or "--".
-        error: Raised for a wrong field.
+    `prefix` stands before a field's name where people write it, such as "training." or "--".
     """
 
     def decorate(cls: type[T]) -> type[T]:

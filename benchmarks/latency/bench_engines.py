@@ -4,8 +4,6 @@ On a CUDA device `nox -s gpu` measures whole networks alone. The correctness gat
 timed. All of it is one process and one allocator.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -80,7 +78,8 @@ def test_network(
     try:
         own = built(shape, contender, device)
         if whose[0] == "ours":
-            note = f"{engines_of(own.network)}, {spikes_of(own)}"
+            rates = ", ".join(f"{100 * rate:.1f}" for rate in spike_rates(own.network, own.inputs))
+            note = f"{engines_of(own.network)}, spikes {rates} %"
         if (contender, mode) == (PUBLISHED, "train"):
             over = quartiles([own.saved_bytes() / built(shape, OURS, device).saved_bytes()])
             rows.append(Row("engines", shape, "bytes saved", contender, None, {OURS: over}))
@@ -91,11 +90,6 @@ def test_network(
         timed("engines", shape, mode, contender, own.works[mode], others, note)
     except torch.OutOfMemoryError:
         pytest.skip(f"{contender} on {shape}: more than the card's memory")
-
-
-def spikes_of(contender: Contender) -> str:
-    rates = spike_rates(contender.network, contender.inputs)
-    return f"spikes {', '.join(f'{100 * rate:.1f}' for rate in rates)} %"
 
 
 def step_of(layer: Callable[[Tensor], Tensor], x: Tensor, parameters: list[nn.Parameter]) -> Work:

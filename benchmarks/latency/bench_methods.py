@@ -5,8 +5,6 @@ one round. The no-delay network's own row is measured against itself and must ho
 written as a record before the next one is built.
 """
 
-from __future__ import annotations
-
 import pickle
 import warnings
 from collections.abc import Iterator

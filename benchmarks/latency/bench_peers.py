@@ -5,8 +5,6 @@ window 25, on spikes at 5 percent: DCLS. A library that is not installed is skip
 (resets, surrogates): what is compared is the cost of a layer of this size, not its result.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

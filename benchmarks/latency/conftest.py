@@ -1,7 +1,5 @@
 """Options of the latency suites, the one way in which they time, and the page that a run ends with."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -6,8 +6,6 @@ batch 256, recurrent in layer 2. SSC: T 250, 140-256-256-256-35, batch 128, recu
 initialised.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -18,13 +16,12 @@ import torch
 from delrec.engines.events.network import EventNetwork
 from delrec_bench.config import profiles
 from delrec_bench.latency.firing import fire
-from delrec_bench.latency.timing import finished
+from delrec_bench.latency.timing import Work, finished
 from delrec_bench.networks import Network, NetworkConfig
 from torch import Tensor, nn
 
 from benchmarks.latency.published import PublishedNetwork
 
-Work = Callable[[], object]
 LONGEST = 60  # steps, of delays that are as initialised: with a bound no step waits for a card's answer
 
 

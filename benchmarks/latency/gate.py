@@ -4,8 +4,6 @@ Every golden vector, through the published loop and through each engine; and on 
 rows) the engine's network against the reference engine's and the published one's, gradients included.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page of a run of the latency suites, as Markdown: what is aimed at, and every row with median and quartiles."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -17,8 +17,6 @@ The golden vectors hold the loop's results to those of the published implementat
 Source: DelRec, arXiv 2509.24852, section 3; neuron loop after spikingjelly's multi-step LIF node.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable
@@ -63,7 +61,7 @@ class PublishedLIF:
     parameter: float = 1.0
 
     @staticmethod
-    def of(neuron: LIF) -> PublishedLIF:
+    def of(neuron: LIF) -> "PublishedLIF":
         """The settings of one of ours."""
         v_reset = None if neuron.reset == "soft" else neuron.v_reset
         name, parameter = neuron.surrogate.name, astuple(neuron.surrogate)[0]  # type: ignore[attr-defined,call-overload]

@@ -6,13 +6,15 @@ from delrec_bench import arithmetic
 
 os.environ.update(arithmetic.environment("portable"))  # before torch: `testpaths` names this folder first
 
+import json
 import shutil
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
-from delrec_bench import tracking
+from delrec_bench import app, tracking
 from delrec_bench.studies import work
 from delrec_bench.tracking import mlflow_store
 from delrec_bench.workspace import workspace_at
@@ -34,13 +36,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
 def migrated(tmp_path_factory):
     """Gives an empty database of MLflow after its migrations, which take seconds and are done once."""
     path, make_database = tmp_path_factory.mktemp("migrated") / "mlflow.db", mlflow_store.make_database
-
-    def given() -> Path:
-        if not path.exists():
-            make_database(path)
-        return path
-
-    return given
+    return cache(lambda: make_database(path) or path)
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +49,19 @@ def without_mlflow(request, migrated, monkeypatch):
         monkeypatch.setattr(tracking, "log_page", lambda *_, **__: None)
         for module in (tracking, work):
             monkeypatch.setattr(module, "follow", lambda *_, **__: nullcontext(MagicMock()))
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs a command, which ends with this code; gives its JSON object, and what it said on stderr."""
+
+    def run(*words, code=0):
+        found = app.main([*map(str, words), "--json"])
+        out, err = capsys.readouterr()
+        assert found == code, err
+        return json.loads(out), err
+
+    return run
 
 
 @pytest.fixture

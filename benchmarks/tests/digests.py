@@ -39,7 +39,6 @@ STOOD_ON = ("torch", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "c-l
 
 
 def request(method: str, task: str, **more: Any) -> Request:
-    """The request of a short run."""
     known = defaults(find_methods()[method])
     overrides = tuple((key, value) for key, value in ASKED.items() if key in known)
     epochs = 2 if "training.epochs" in known else None
@@ -83,7 +82,6 @@ def committed() -> dict[str, dict[str, str]]:
 
 
 def main() -> int:
-    """Compare, or write."""
     known, found = committed(), made()
     other = {name for name, value in found.items() if known.get(versions(), {}).get(name) != value}
     print("\n".join(f"{name}: {value}{' (other)' if name in other else ''}" for name, value in found.items()))

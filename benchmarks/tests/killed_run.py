@@ -37,25 +37,14 @@ class Noisy(Network):
 
     def hidden_spikes(self, inputs: torch.Tensor) -> torch.Tensor:
         if self.training:
-            inputs = (
-                inputs + 0.1 * random.random() + torch.from_numpy(np.random.normal(0, 0.1, inputs.shape)).to(inputs)
-            )
+            noise = torch.from_numpy(np.random.normal(0, 0.1, inputs.shape)).to(inputs)
+            inputs = inputs + 0.1 * random.random() + noise
         return super().hidden_spikes(inputs)
 
 
 def build(settings: Any, channels: int, classes: int) -> Network:
-    return Noisy(
-        NetworkConfig(
-            inputs=channels,
-            classes=classes,
-            hidden=(12, 12),
-            recurrent="axonal",
-            batch_norm=True,
-            dropout=0.2,
-            sigma=3.0,
-            engine=settings["engine"],
-        )
-    )
+    shape: Any = {"inputs": channels, "classes": classes, "hidden": (12, 12), "engine": settings["engine"]}
+    return Noisy(NetworkConfig(**shape, recurrent="axonal", batch_norm=True, dropout=0.2, sigma=3.0))
 
 
 NOISY = Method("noisy", "noise from every generator", "these tests", "weights, recurrent delays", build=build)
@@ -83,7 +72,6 @@ def once(root: Path) -> RunOutcome:
 
 
 def resolved(root: Path) -> Resolved:
-    """The run, resolved."""
     return resolve(REQUEST, METHODS, find_tasks(), workspace_at(root))
 
 
@@ -122,13 +110,11 @@ def when_written(name: str, do: Callable[[int], None]) -> None:
 
 
 def run_folder(root: Path) -> Path:
-    """The folder of the one run below a root."""
     (found,) = [path for path in (root / "runs").iterdir() if path.is_dir()]
     return found
 
 
 def read_training(path: Path) -> dict[str, Any]:
-    """What a resume.pt holds."""
     return dict(torch.load(io.BytesIO(unsealed(path.read_bytes())), weights_only=True))
 
 

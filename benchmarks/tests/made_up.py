@@ -145,12 +145,10 @@ def declared(records, primary=PAIR, **changes):
 
 
 def page_of(records, **changes):
-    """The page of exactly these runs."""
     return build(declared(records, **changes), records)
 
 
 def scored_at(method, repetition, score, task="digits", total=1000, **changes):
-    """A record with this very score."""
     like = record(method, task, repetition)
     correct = round(score * total)
     columns = {"predictions": [0] * correct + [1] * (total - correct), "targets": [0] * total, "groups": None}
@@ -170,7 +168,6 @@ def pair_of(gain, n=8, tasks=("digits", "formants-20", "shd"), spread=0.004):
 
 
 def history(record_, epochs=6):
-    """The record with curves."""
     lines = [{"epoch": e + 1, "valid_accuracy": 0.5 + 0.05 * e + 0.01 * record_.repetition} for e in range(epochs)]
     return record_.changed(history=lines)
 

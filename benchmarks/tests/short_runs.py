@@ -16,7 +16,6 @@ TINY = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("
 
 
 def done(request: Request, workspace: Workspace) -> Record:
-    """The record of a run, done in this process."""
     return perform(resolve(request, METHODS, TASKS, workspace), workspace).record
 
 

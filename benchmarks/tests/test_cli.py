@@ -142,7 +142,6 @@ def test_a_run_that_fails_has_its_exit_code_and_leaves_no_record(checkout, capsy
 
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_score_that_json_has_no_number_for_is_refused(checkout, capsys):
-    """Finite predictions of 1e200 have an error of infinity, which was told as a bug."""
     (checkout / "mine.csv").write_text("position,prediction\n" + "".join(f"{i},1e200\n" for i in range(1031)))
     code, out, _ = call(capsys, "score", "mine.csv", "--task", "mackey-glass", "--json")
     assert code == 2 and "mine.csv: the score is inf" in json.loads(out)["error"]
@@ -201,7 +200,6 @@ EXAMPLES = [words for text in EPILOGS for words in re.findall(r"\[bold]delrec-be
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_examples_study_profile_methods_and_tasks_are_there(example):
-    """`reproduce --profile paper` was an example after the profile had gone."""
     words = shlex.split(example)
 
     def said(option, usual=None):

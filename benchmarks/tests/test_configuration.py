@@ -36,7 +36,6 @@ VALUES = (
     [("64,64", [64, 64]), ("adam", "adam"), ("none", None), *((toml_value(value), value) for value in VALUES)],
 )
 def test_a_word_is_read_and_that_of_a_runs_command_as_its_own_value(word, value):
-    """The word "1" became the number 1, and "none" nothing: the command of the record made another run."""
     assert parse_setting(f"key={word}") == ("key", value)
 
 

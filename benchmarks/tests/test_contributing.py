@@ -8,14 +8,13 @@ import delrec_bench
 import numpy as np
 import pytest
 import torch
-from delrec_bench import app
 from delrec_bench.metrics.metric import VARIABLE
 
 from benchmarks.tests.test_evaluation import Returns
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SMALL = ("--epochs", "1", "--limit", "40", "--set", "task.test_limit=30", "--json")
+SMALL = ("--epochs", "1", "--limit", "40", "--set", "task.test_limit=30")
 
 
 def block(name: str) -> str:
@@ -26,17 +25,10 @@ def block(name: str) -> str:
 
 
 @pytest.fixture
-def run(checkout, monkeypatch, capsys):
+def run(checkout, monkeypatch, command):
     """`delrec-bench run` in a root of its own: its JSON."""
     monkeypatch.delenv(VARIABLE, raising=False)
-
-    def run(*words: str) -> dict:
-        code = app.main(["run", *words, *SMALL])
-        said = capsys.readouterr()
-        assert code == 0, said.err
-        return json.loads(said.out)
-
-    return run
+    return lambda *words: command("run", *words, *SMALL)[0]
 
 
 def saved(folder: Path, name: str, text: str) -> str:
@@ -49,17 +41,6 @@ def test_the_method_is_trained_and_its_delays_are_counted(run, tmp_path):
     methods = saved(tmp_path / "my-methods", "echo.py", block("method"))
     outcomes = [run("echo", task, "--methods", methods) for task in ("digits", "mackey-glass")]  # classes and values
     assert [outcome["parameters"]["delays"] for outcome in outcomes] == [64, 64]
-
-
-def test_learned_delays_of_a_method_s_own_are_counted_by_their_names(run, tmp_path):
-    own = """super().__init__()
-        type(self).delay_parameters = ("lag",)
-        self.delay = torch.nn.Parameter(torch.ones(hidden))
-        self.lag = torch.nn.Parameter(torch.ones(hidden))"""
-    text = block("method").replace("super().__init__()", own)
-    text = text.replace("self.embed(inputs)", "self.embed(inputs) * self.delay * self.lag")
-    outcome = run("echo", "digits", "--methods", saved(tmp_path / "my-methods", "echo.py", text))
-    assert outcome["parameters"]["delays"] == 3 * 64
 
 
 def test_the_task_is_loaded_and_only_order_tells_its_classes(run, tmp_path):
@@ -90,12 +71,10 @@ def test_the_metric_chooses_and_scores_a_run_of_a_task_that_names_it(run, tmp_pa
     assert rows[0].correct != rows[1].correct, "they are the samples of a class each, and the classes are not equal"
 
 
-def test_the_study_is_expanded_from_its_path(run, tmp_path, capsys):
+def test_the_study_is_expanded_from_its_path(checkout, tmp_path, command):
     folder = saved(tmp_path / "my-studies", "does-it-help.toml", block("study"))
-    code = app.main(["reproduce", "--study", f"{folder}/does-it-help.toml", "--dry-run", "--json"])
-    said = capsys.readouterr()
-    assert code == 0, said.err
-    assert json.loads(said.out)["runs"] == 3 * 2 * 10
+    found, _ = command("reproduce", "--study", f"{folder}/does-it-help.toml", "--dry-run")
+    assert found["runs"] == 3 * 2 * 10
 
 
 def test_the_corpus_is_read_as_one_of_ones_own(run, tmp_path):

@@ -72,15 +72,11 @@ def server(workspace):
         def log_message(self, *args):
             pass
 
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    answers["url"] = f"http://127.0.0.1:{running.server_port}"
-    list_zips(workspace, answers["url"])
-    yield answers
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        list_zips(workspace, f"http://127.0.0.1:{running.server_port}")
+        yield answers
+        running.shutdown()
 
 
 def kept(workspace):

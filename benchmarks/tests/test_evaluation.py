@@ -1,7 +1,6 @@
 """Conditions of evaluation: runs that are derived from a trained one, and trained never; and the epoch chosen."""
 
 import csv
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -79,8 +78,6 @@ def test_the_command_of_a_published_run_gives_its_key(workspace, monkeypatch):
 
 
 class Returns(nn.Module):
-    """A network with a fixed answer."""
-
     def __init__(self, answer):
         super().__init__()
         self.answer = answer
@@ -240,17 +237,16 @@ def lesions(*methods, lesion=("permute", "zero"), **more):
 
 
 @pytest.fixture
-def reproduced(checkout, capsys):
+def reproduced(checkout, command):
     """Reproduce a study; what the command answers, what it said, the rows of the page by method, and the page."""
 
     def run(text, *more, code=0):
         (checkout / "mine.toml").write_text(text)
-        words = ["reproduce", "--study", "mine.toml", "--jobs", "1", "--no-latency", "--json"]
-        assert app.main([*words, *more]) == code
-        out, err = capsys.readouterr()
-        files = {Path(name).suffix: Path(name).read_text() for name in json.loads(out)["files"]}
+        words = "reproduce --study mine.toml --jobs 1 --no-latency".split()
+        content, err = command(*words, *more, code=code)
+        files = {Path(name).suffix: Path(name).read_text() for name in content["files"]}
         rows = {row["method"]: row for row in csv.DictReader(files[".csv"].splitlines())}
-        return json.loads(out), err, rows, files[".md"]
+        return content, err, rows, files[".md"]
 
     return run
 

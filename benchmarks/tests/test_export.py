@@ -1,7 +1,6 @@
 """`export`: a trained network as NIR and as safetensors, which is read back to the same logits."""
 
 import io
-import json
 import struct
 from collections import defaultdict
 from graphlib import TopologicalSorter
@@ -183,13 +182,12 @@ def made(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["hard", "gru", "double"])
-def test_a_run_leaves_as_safetensors_and_comes_back_to_equal_logits(made, tmp_path, capsys, name):
+def test_a_run_leaves_as_safetensors_and_comes_back_to_equal_logits(made, tmp_path, command, name):
     workspace, records = made
     record = records[name]
     root, out = ["--root", str(workspace.root)], tmp_path / "net.safetensors"
     words = ["export", "safetensors", record.key[:16], *root, "--out", str(out)]
-    assert app.main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["file"] == str(out)
+    assert command(*words)[0]["file"] == str(out)
     ours = find_model(str(workspace.runs / record.key), workspace, METHODS).network
     there = load_network(out)
     x = torch.rand(record.data["steps"], 3, record.data["channels"], dtype=next(ours.parameters()).dtype)
@@ -213,24 +211,17 @@ def test_a_run_leaves_as_nir_or_says_why_not(made, tmp_path, capsys):
     assert app.main(["export", "nir", "0123", *root]) == 2
 
 
-@pytest.fixture
-def written(tmp_path):
-    """Writes a GRU of five neurons as a file whose header says what is asked."""
+def written(path, method="gru", content=None, spoilt=None, **changes):
+    """Write a GRU of five neurons as a file whose header says what is asked."""
     settings = {**METHODS["gru"].settings, "hidden": [5]}
     made = METHODS["gru"].build({**settings, "engine": "auto"}, 9, 4)
-
-    def write(method="gru", content=None, spoilt=None, **changes):
-        if spoilt:
-            with torch.no_grad():
-                next(made.parameters()).view(-1)[0] = spoilt
-        path = tmp_path / "net.safetensors"
-        shape = {"inputs": 9, "classes": 4, "dtype": "float32"}
-        header = Header(method=method, settings=settings | changes, about={"key": "k"}, **shape)
-        whole = Model("net", made, header).weights()
-        path.write_bytes(whole if content is None else content(whole))
-        return path
-
-    return write
+    if spoilt:
+        with torch.no_grad():
+            next(made.parameters()).view(-1)[0] = spoilt
+    shape = {"inputs": 9, "classes": 4, "dtype": "float32"}
+    header = Header(method=method, settings=settings | changes, about={"key": "k"}, **shape)
+    whole = Model("net", made, header).weights()
+    path.write_bytes(whole if content is None else content(whole))
 
 
 @pytest.mark.parametrize(
@@ -249,8 +240,9 @@ def written(tmp_path):
         ({"content": lambda whole: whole.replace(b"delrec-bench", b"another-code")}, "is not a network"),
     ],
 )
-def test_a_wrong_file_of_weights_is_refused(written, how, message):
-    path = written(**how)
+def test_a_wrong_file_of_weights_is_refused(tmp_path, how, message):
+    path = tmp_path / "net.safetensors"
+    written(path, **how)
     with pytest.raises(BenchError, match=message) as caught:
         load_network(path)
     assert "\n" not in str(caught.value)

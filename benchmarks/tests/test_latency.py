@@ -13,7 +13,7 @@ from delrec_bench.config import Request
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.latency import measuring, timing
 from delrec_bench.latency.drawn import drawn
-from delrec_bench.latency.timing import Times, ratio
+from delrec_bench.latency.timing import Times
 from delrec_bench.records import expected_key, read_folder, read_record, write_record
 from delrec_bench.studies.expansion import expand
 from delrec_bench.workspace import workspace_at
@@ -31,7 +31,7 @@ def test_a_method_against_itself_contains_1_as_often_as_promised():
 
     def measured(factor, spread):
         own, base = ([draw.lognormvariate(0, spread) for _ in range(31)] for _ in range(2))
-        low, high = ratio([factor * t for t in own], base).sure
+        low, high = Times([factor * t for t in own], {"lif": base}).over("lif").sure
         return low <= 1 <= high
 
     assert sum(measured(1.0, 0.2) for _ in range(400)) >= 390 and not measured(1.5, 0.1)  # 99 percent are promised
@@ -108,7 +108,6 @@ def made(tmp_path_factory):
 
 
 def record(made, method="delrec-axonal", slower=2.0, more=0):
-    """The record of three rounds and more in each mode."""
     base = [0.1, 0.4, 0.2] + [0.2] * more
     times = {mode: Times([slower * t for t in base], {"lif": base}) for mode in latency.MODES}
     return measuring.record_of(made(method), times, 1, "delrec-bench bench")

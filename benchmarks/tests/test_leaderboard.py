@@ -1,7 +1,5 @@
 """`leaderboard`: the board in the terminal, and only what is new is trained."""
 
-import json
-
 import pytest
 from delrec_bench import app
 from delrec_bench.studies.work import Cost, Job, Work
@@ -32,9 +30,8 @@ def mine(checkout):
     return checkout
 
 
-def test_only_the_new_methods_rows_are_trained_and_stand_marked_among_the_others(mine, asked, capsys):
-    assert app.main(["leaderboard", "--methods", "mine", "--json"]) == 0
-    content = json.loads(capsys.readouterr().out)
+def test_only_the_new_methods_rows_are_trained_and_stand_marked_among_the_others(mine, asked, command, capsys):
+    content, _ = command("leaderboard", "--methods", "mine")
     assert content["new"] == ["mine"] and {row["method"] for row in content["rows"]} > {"mine", "lif", "dcls"}
     assert {(r.method, r.repetition) for r in asked} == {("mine", 0)}
     assert {r.task for r in asked} == {"digits", "formants-20", "formants-35", "mackey-glass"}

@@ -25,7 +25,6 @@ SIZE = 6
 
 
 def neuron(library, name, *sizes, **settings):
-    """A neuron of another library."""
     homes = {"spikingjelly": ["spikingjelly.activation_based.neuron"], "snntorch": ["snntorch"]}
     norse = [f"norse.torch.module.{name}" for name in ("lif", "lif_adex", "lif_box", "lif_refrac", "lsnn")]
     home = next(m for m in map(import_module, homes.get(library, norse)) if hasattr(m, name))

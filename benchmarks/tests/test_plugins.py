@@ -1,12 +1,11 @@
 """Methods, tasks and metrics are found by file: in folders, and in installed distributions by entry points."""
 
-import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
-from delrec_bench import app, plugins
+from delrec_bench import plugins
 from delrec_bench.app.options import Places
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
@@ -114,7 +113,6 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_folders_are_named_for_whoever_reads_them_elsewhere(tmp_path, monkeypatch):
-    """Latency is measured by a process in the checkout: `--methods my-methods` left every row without one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DELREC_BENCH_METHODS", "shared")
     monkeypatch.setenv("DELREC_BENCH_METRICS", "")
@@ -124,7 +122,7 @@ def test_folders_are_named_for_whoever_reads_them_elsewhere(tmp_path, monkeypatc
     assert os.environ["DELREC_BENCH_METRICS"] == str(tmp_path / "metrics"), "of every command, collect and audit too"
 
 
-def test_methods_and_tasks_of_a_distribution_are_there_once_it_is_installed(installed, capsys):
+def test_methods_and_tasks_of_a_distribution_are_there_once_it_is_installed(installed, command):
     assert "visitor" not in find_methods() and "visited" not in find_tasks()
     installed(
         "guest",
@@ -133,8 +131,7 @@ def test_methods_and_tasks_of_a_distribution_are_there_once_it_is_installed(inst
     )
     assert find_methods()["visitor"].build is not None
     assert find_tasks()["visited"].family == "pixels"
-    assert app.main(["list", "methods", "--json"]) == 0
-    assert "visitor" in {row["name"] for row in json.loads(capsys.readouterr().out)["methods"]}
+    assert "visitor" in {row["name"] for row in command("list", "methods")[0]["methods"]}
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,6 @@ def page_in(path):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_a_published_page_is_what_the_store_gives_today(path):
-    """A page once stood as it was drawn weeks before, with other words and numbers than the others."""
     page = page_in(path)
     assert rounded(to_json(page)) == rounded(path.read_text(encoding="utf-8"))
     assert page.finding or page.declared.study.finding is None, "its verdicts are not those that the sentence needs"

@@ -55,7 +55,6 @@ def test_the_points_of_a_sweep_are_rows_with_the_control_at_the_same_point():
 
 
 def test_a_row_that_stands_at_one_point_of_a_sweep_says_which():
-    """It was called by its method alone, and drawn as a level that is not swept."""
     found = declared([*swept(PAIR[0], 0, 3), *swept(PAIR[1], 3)])
     assert {(e.method, e.point) for e in found.runs.values() if e.base == PAIR[1]} == {
         ("delrec-axonal-fixed (sigma 3)", (("sigma", 3),))
@@ -65,7 +64,6 @@ def test_a_row_that_stands_at_one_point_of_a_sweep_says_which():
 
 
 def test_a_row_has_one_name_on_all_tasks_and_however_little_of_a_study_is_asked_for():
-    """Named by what ran on its task, a row had two names, and the hypothesis lost a task without a word."""
     pair = [*swept(PAIR[0], 3), *swept(PAIR[1], 3)]
     other = [replace(request, task="formants-20") for request in [*pair, *swept("delrec-synaptic", 0, 3)]]
     over = ["digits", "formants-20"]

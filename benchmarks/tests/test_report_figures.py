@@ -69,7 +69,6 @@ PAGES = [(name, profile) for name, path in study_files().items() for profile in 
 
 @pytest.mark.parametrize(("name", "profile"), [page for page in PAGES if page[0] != declared.BOARD])
 def test_the_page_of_every_study_has_one_main_figure(name, profile, monkeypatch):
-    """A page without a sweep or a declared comparison had none."""
     monkeypatch.setattr(drawing, "text_of", lambda _: "")
     study = expand(name, profile, METHODS, TASKS)
     study = replace(study, requests=tuple(request for request in study.requests if request.repetition == 0))
@@ -105,7 +104,6 @@ def test_the_lines_of_a_sweep_are_its_rows_and_a_control_shares_its_methods_colo
 
 
 def test_of_few_runs_the_bars_of_a_sweep_are_their_range(drawn):
-    """A page with two runs a row said that its bars were intervals, and showed none."""
     records, runs = made_up.swept({"sigma": [0, 1]}, n=2, tasks=("digits",))
     page = page_of(records, runs=runs, primary=None)
     figure, made = drawn("sweep", page)

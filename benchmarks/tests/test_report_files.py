@@ -95,7 +95,6 @@ def test_csv_json_and_metrics_hold_the_numbers_that_people_read(page, forms):
 
 
 def test_a_floor_that_is_always_the_same_has_no_spread():
-    """Its repetitions stood there as "45.00 ± 0.00", as if it were known so well."""
     scores = [("counts-only", r, 0.45) for r in range(3)] + [("time-slices", r, 0.5 + 0.01 * r) for r in range(3)]
     page = made_up.page_of([made_up.scored_at(*of, kind="floor", parameters={}) for of in scores], primary=None)
     assert list(map(str, map(tables.score_cell, page.rows))) == ["51.00 (range 50.00 to 52.00)", "45.00"]
@@ -160,8 +159,6 @@ def test_reproduce_writes_out_and_touches_nothing_published(tmp_path):
 
 @pytest.fixture
 def clone(tmp_path):
-    """A clean checkout."""
-
     def git(*words):
         subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
 

@@ -70,7 +70,6 @@ def test_holm_is_over_the_tasks_of_the_declared_comparison_alone(whole):
 
 
 def test_a_task_of_the_declared_comparison_without_runs_counts_and_leaves_the_answer_open():
-    """The page said "better on all", corrected over the tasks that had runs alone."""
     asked = Comparison(*PAIR, over=("digits", "formants-20", "yin-yang"))
     page = page_of([r for r in pair_of(0.1, n=6) if r.task in asked.over], primary=asked)
     assert [d.method["task"] for d in page.primary] == ["digits", "formants-20"]
@@ -155,7 +154,6 @@ def test_what_a_reader_must_know_first_stands_in_the_footnotes():
 
 
 def test_a_toy_study_and_a_plain_run_never_change_a_page():
-    """A study of 1 epoch and 100 samples turned 32.22 (n = 3) into 11.67 (n = 2); a plain `run` became a row."""
     records = [made_up.scored_at("lif", r, 0.3222) for r in range(3)]
     short = [r.configuration | {"epochs": 1, "limit": 100} for r in records[:2]]
     toy = [made_up.scored_at("lif", r, 0.1167, configuration=configuration) for r, configuration in enumerate(short)]
@@ -176,8 +174,6 @@ def smooth(method, repetition, scale):
 
 
 def test_speakers_and_overlapping_windows_are_clusters_of_the_second_interval():
-    """Speakers were stored and never used; windows of Mackey-Glass share 149 of 150 values, and counted as so many."""
-
     def wide(records, **changes):
         return page_of(records, **changes).differences[0].over_samples
 
@@ -196,7 +192,6 @@ def test_speakers_and_overlapping_windows_are_clusters_of_the_second_interval():
 
 
 def test_where_samples_have_speakers_the_interval_over_runs_and_speakers_decides():
-    """+1.42 points [0.18, 2.67] on spoken words was "better"; over speakers it is [-0.90, 3.75]."""
     records = pair_of(0.03, n=6, tasks=("digits",))
     alone, by_speaker = (
         page_of([r.changed(groups=g) for r in records]) for g in (None, [i // 100 for i in range(1000)])
@@ -238,7 +233,6 @@ def test_published_values_stand_beside_the_same_data_only(whole):
 
 
 def test_an_interval_ends_where_scores_do_and_learned_spreads_are_no_learned_delays():
-    """100.00 in the tables, 1.001 in the csv; "128 delays, fixed", of which 64 were spreads that were trained."""
     records = [made_up.scored_at("lif", r, score) for r, score in enumerate((0.99, 1.0, 1.0, 1.0, 1.0))]
     (line,) = page_of(records, primary=None).rows
     assert line["score_high"] == 1.0 and line["score_low"] < 0.996
@@ -277,7 +271,6 @@ def test_a_row_without_a_score_has_size_latency_and_the_published_value():
 
 
 def test_what_a_task_is_is_not_said_of_other_files_in_its_layout():
-    """Ten spoken digits of another corpus were told as "German and English, 20 classes"."""
     known = {"shd": replace(made_up.KNOWN["shd"], summary="spoken digits")}
     lines = {}
     for kind in ("OFFICIAL", "STAND-IN"):

@@ -4,14 +4,15 @@ import json
 
 import pytest
 from delrec_bench import app
-from delrec_bench.errors import BenchError, DivergedError, RunError
+from delrec_bench.errors import DivergedError, RunError
 from delrec_bench.records import read_folder
-from delrec_bench.studies import expansion, file
+from delrec_bench.studies import file
 from delrec_bench.workspace import workspace_at
-from short_runs import METHODS, TASKS, study
+from short_runs import study
 from test_tracking import children
 
 OUTPUTS = ("leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard.html", "metrics.json")
+REPRODUCE = ("reproduce", "--all", "--no-latency", "--jobs", "1")
 
 
 @pytest.fixture
@@ -25,17 +26,10 @@ def root(checkout, tmp_path_factory, monkeypatch):
     return checkout
 
 
-def reproduce(capsys, *more: str) -> tuple[dict, str]:
-    code = app.main(["reproduce", "--all", "--no-latency", "--json", *more])
-    out, err = capsys.readouterr()
-    assert code == 0, err
-    return json.loads(out), err
-
-
 @pytest.mark.mlflow
 @pytest.mark.timeout(300)
-def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(root, capsys):
-    first, said = reproduce(capsys, "--jobs", "1")
+def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(root, command, capsys):
+    first, said = command(*REPRODUCE)
     assert (first["runs"], first["trained"], first["failed"]) == (6, 6, [])
     runs = children(workspace_at(root))[1].values()
     assert len(runs) == 6 and all("mlflow.parentRunId" in found.data.tags for found in runs)
@@ -53,7 +47,7 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     capsys.readouterr()
 
     (root / "mlflow.db").unlink()
-    second, said = reproduce(capsys, "--jobs", "1")
+    second, said = command(*REPRODUCE)
     assert (second["trained"], second["reused"]) == (0, 6)
     assert "MLflow: 6 added" in said, "a deleted database is filled again"
     assert {name: (folder / name).read_bytes() for name in OUTPUTS} == page
@@ -66,8 +60,7 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
 
 
 @pytest.mark.parametrize("kind", [RunError, DivergedError])
-def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypatch, kind):
-    """A page on which a method diverged could not be told from one that was not done yet, and not be published."""
+def test_a_failed_run_is_counted_and_the_others_are_kept(root, command, capsys, monkeypatch, kind):
     from delrec_bench.runs import single
 
     whole = single.fit
@@ -78,9 +71,7 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
         return whole(model, *arguments, **named)
 
     monkeypatch.setattr(single, "fit", fit)
-    code = app.main(["reproduce", "--all", "--no-latency", "--json", "--jobs", "1"])
-    content = json.loads(capsys.readouterr().out)
-    assert code == 1
+    content, _ = command(*REPRODUCE, code=1)
     assert {entry["method"] for entry in content["failed"]} == {"delrec-axonal"}
     assert len(read_folder(root / "runs")[0]) == 4
     page = json.loads((root / "out" / "leaderboard" / "leaderboard.json").read_text())
@@ -90,18 +81,3 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
     assert app.main(["report"]) == 0
     assert f"{failure}" in capsys.readouterr().err
     assert not json.loads((root / "out" / "leaderboard" / "leaderboard.json").read_text())["complete"]
-
-
-def test_a_study_chooses_by_attribute(tmp_path):
-    path = tmp_path / "mine.toml"
-    chosen = "methods = {board = true}\ntasks = {embedded = true}\nrepetitions = 1\n"
-    path.write_text(f"summary = 'x'\n[quick]\n{chosen}")
-    made = expansion.expand(str(path), "quick", METHODS, TASKS)
-    assert {r.method for r in made.requests} == {name for name, method in METHODS.items() if method.board}
-    assert {r.task for r in made.requests} == {name for name, task in TASKS.items() if task.embedded}
-    assert ("time-slices", "mackey-glass") in {(method, task) for method, task, _ in made.skipped}
-    wrong = "summary = 'x'\n[quick]\nmethods = {fast = true}\n"
-    for text, message in ((wrong, "no attribute 'fast'"), ("[quick\n", r"mine\.toml is not TOML")):
-        path.write_text(text)
-        with pytest.raises(BenchError, match=message):
-            expansion.expand(str(path), "quick", METHODS, TASKS)

@@ -66,17 +66,15 @@ def test_the_splits_of_own_files_are_those_that_score_reads(tmp_path, checkout):
     assert main(["score", written(tmp_path, right), "--task", "shd", "--data", str(folder)]) == 0
 
 
-def test_the_exported_targets_score_everything_and_wrong_ones_count(exported, capsys):
+def test_the_exported_targets_score_everything_and_wrong_ones_count(exported, command):
     folder, test = exported
     right = [(row["position"], row["target"]) for row in test]
-    asked = ["score", written(folder, reversed(right)), "--task", "digits", "--repetition", "1", "--json"]
-    assert main(asked) == 0
-    found = json.loads(capsys.readouterr().out)
+    asked = ["score", written(folder, reversed(right)), "--task", "digits", "--repetition", "1"]
+    found, _ = command(*asked)
     assert (found["score"], found["correct"], found["total"]) == (1.0, len(test), len(test))
     wrong = [(p, (int(t) + 1) % 10) for p, t in right[:36]] + right[36:]
     written(folder, wrong)
-    assert main(asked) == 0
-    assert json.loads(capsys.readouterr().out)["correct"] == len(test) - 36
+    assert command(*asked)[0]["correct"] == len(test) - 36
 
 
 @pytest.mark.parametrize(

@@ -37,14 +37,8 @@ repetitions = 2
 [quick.set]
 budget = 2000
 epochs = 3
-
-[quick.set.yin-yang]
-limit = 100
-test_limit = 50
-training.epochs = 5
-
-[quick.set.delrec-axonal]
-training.epochs = 7
+yin-yang = { limit = 100, test_limit = 50, training.epochs = 5 }
+delrec-axonal = { training.epochs = 7 }
 """
 SWEEP = """
 summary = "what sigma does"
@@ -153,7 +147,6 @@ def test_a_sweep_crosses_its_axes_with_the_methods_that_have_the_setting(own):
 
 
 def test_an_axis_may_hold_lists_and_several_settings_at_once_under_a_name(own):
-    """A list is no key of a table: expanding such a study ended in a TypeError."""
     study = own(MINE + AXES)
     of = {(r.method, dict(r.point)["network.hidden"]): r for r in study.requests if "network.hidden" in dict(r.point)}
     assert of.keys() == {(method, text) for method in ("lif", "delrec-axonal") for text in ("[8]", "[16, 16]")}
@@ -183,7 +176,6 @@ def test_a_study_may_leave_a_method_out_of_a_task_and_a_profile_adds_notes(own):
     ],
 )
 def test_a_profiles_settings_go_over_those_above_however_they_are_spelled(own, above, own_, wanted):
-    """What stood above the profiles won where it was spelled in another way; a task of another profile was refused."""
     text = f'summary = "spelling"\nmethods = ["delrec-axonal"]\nset = {{ {above} }}\n[quick]\ntasks = ["digits"]\n'
     (request,) = {r.overrides for r in own(f"{text}set = {{ {own_} }}").requests}
     assert dict(request) == wanted
@@ -230,6 +222,8 @@ def axis(text):
         ('tasks = ["digits", "mackey-glass"]', 'tasks = ["digits", "digits"]', "each value only once"),
         ("[0, 1, 10]", "0.5", "a list of values for every setting"),
         ('methods = ["lif"', 'methods = { family = "no such" } #', "no method has family = 'no such'"),
+        ('methods = ["lif"', "methods = { fast = true } #", "a method has no attribute 'fast'"),
+        ("[small]", "[small", "mine.toml is not TOML"),
         # names
         ('"lif"', '"lfi"', "has no method 'lfi'; did you mean 'lif'"),
         ('method = "delrec-axonal"', 'method = "rlif"', "has no method 'rlif'"),
@@ -250,7 +244,6 @@ def axis(text):
         (*small('draw = { "training.epochs" = [1, 2] }'), "training.epochs is not a hyperparameter"),
         (*small('draw = { "network.tau" = { low = 3, high = 2 } }'), "0 < low < high"),
         (*small('draw = { "network.tau" = { low = "a", high = 2 } }'), "0 < low < high"),
-        (*small('draw = { "network.tau" = { low = 0.5, high = true } }'), "0 < low < high"),
         # places
         ("at = { sigma = 10, ", "at = { ", "primary.at lacks 'network.sigma', which delrec-axonal is swept along"),
         ("at = { sigma = 10", "at = { sigma = 11", r"primary.at.network.sigma is 11; it is swept over \[0, 1, 10\]"),
@@ -269,7 +262,6 @@ def test_a_study_that_would_say_something_else_than_it_asks_is_refused(own, old,
         ({"methods": ("rlif",)}, "study 'mine' has no method 'rlif'; did you mean 'lif'"),
         ({"tasks": ("digit",)}, "has no task 'digit'; did you mean 'digits'"),
         ({"data": {"ssc": "x"}}, "has no task 'ssc'"),
-        ({"repetitions": 0}, "repetitions is 0"),
     ],
 )
 def test_a_command_that_asks_a_study_for_what_it_has_not_is_refused(own, wanted, message):
@@ -278,7 +270,6 @@ def test_a_command_that_asks_a_study_for_what_it_has_not_is_refused(own, wanted,
 
 
 def test_delays_that_cannot_start_are_refused_before_any_run(own, workspace):
-    """Each run of a sweep below delay_low failed by itself, an hour into the study."""
     study = own(SWEEP, 'set = { delay_init = "uniform"', 'set = { delay_init = "uniform", delay_low = 50.0')
     first = next(request for request in study.requests if request.method == "delrec-axonal")
     with pytest.raises(BenchError, match="delrec-axonal': delay init high = 20.0"):
@@ -331,7 +322,6 @@ def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(
 
 
 def test_two_corpora_of_one_folder_name_are_never_taken_for_each_other(tmp_path, checkout, capsys):
-    """`report --data shd=c2/own` showed the scores of c1/own, and the board those of either."""
     (checkout / "mine.toml").write_text(MINE)
     one, two, three = (corpus(tmp_path / name / "own") for name in "abc")
     for seed, folder in enumerate((two, three), 9):

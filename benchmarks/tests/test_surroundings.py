@@ -23,7 +23,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """The record of the run where nothing fails."""
     return done(Request("lif", "digits", overrides=TINY), workspace_at(tmp_path_factory.mktemp("alone")))
 
 

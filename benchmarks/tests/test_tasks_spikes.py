@@ -34,7 +34,6 @@ def events(samples=24, spikes=60, seed=0, longest=1.0, top=700):
 
 @pytest.fixture
 def corpus(tmp_path):
-    """A folder with a small corpus in both layouts."""
     folder = tmp_path / "mine"
     for number, name in enumerate(("shd_train", "shd_test", "ssc_train", "ssc_valid", "ssc_test")):
         write(folder / f"{name}.h5", events(seed=number), NAMES)
@@ -63,7 +62,6 @@ def change(path, name, values):
 
 
 def put_lists(file, name, values, kind):
-    """Make a dataset of lists of numbers."""
     parts = np.empty(len(values), object)
     parts[:] = [np.asarray(part, kind) for part in values]
     file.create_dataset(name, data=parts, dtype=h5py.vlen_dtype(np.dtype(kind)))
@@ -136,7 +134,6 @@ def test_a_spike_later_than_any_number_of_steps_is_after_the_last_one(load, corp
 
 
 def test_times_in_other_units_are_refused_or_said(load, corpus, capsys):
-    """A corpus in milliseconds trained on 18 of 6,000 spikes, one in microseconds on none, and nothing was said."""
     path = corpus / "shd_train.h5"
     seconds = [part.astype(np.float64) for part in lists(path, "spikes/times")]
     load("shd")

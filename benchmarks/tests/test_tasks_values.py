@@ -47,7 +47,6 @@ def test_digits_are_permuted_pixels_and_each_seed_changes_only_its_own_axis(load
 
 
 def test_a_task_whose_targets_are_not_its_classes_is_named(load):
-    """Training ended in torch's "Target 9 is out of bounds"."""
     data = load()
     with pytest.raises(BenchError, match="task 'digits': a target of train is 9; .* from 0 to classes - 1 = 8"):
         replace(data, classes=9)
@@ -108,7 +107,6 @@ def test_mackey_glass_windows_end_before_their_target(load):
 
 
 def test_a_linear_forecast_is_ridge_regression_on_the_window(load):
-    """Networks at an NMSE of .2 stood on a page on which a linear forecast would have shown .13."""
     data = load("mackey-glass", limit=1000)
     x, y = data.train.batch(torch.arange(1000))[..., 0].T.double(), data.train.targets.double()
     mean, scale = x.mean(0), x.std(0, correction=0)

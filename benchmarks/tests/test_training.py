@@ -136,7 +136,6 @@ def test_a_checkpoint_goes_on_on_the_card_that_it_is_of(tmp_path, monkeypatch, c
 
 
 def test_generators_go_on_where_fewer_cards_are_seen(monkeypatch):
-    """All cards' states were kept: on a machine that shows fewer, the checkpoint was thrown away."""
     put = []
     card = SimpleNamespace(is_initialized=lambda: True, get_rng_state=lambda: torch.arange(3), set_rng_state=put.append)
     for name, function in vars(card).items():

@@ -68,10 +68,7 @@ def make(places: Places, names: Tasks = None) -> Answer:
 
 
 @command("", of=data)
-def fetch(
-    places: Places,
-    names: Annotated[list[str] | None, argument("Tasks.", "TASK...")] = None,
-) -> Answer:
+def fetch(places: Places, names: Annotated[list[str] | None, argument("Tasks.", "TASK...")] = None) -> Answer:
     """Download the official files and verify their checksums."""
     from delrec_bench.data import shelf
 

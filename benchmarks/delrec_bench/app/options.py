@@ -173,10 +173,8 @@ def on_these_files(
 def read_runs(workspace: "Workspace", source: str | None = None) -> "tuple[list[Record], list[Failure]]":
     """The finished runs of a source, and those that failed.
 
-    Args:
-        workspace: Where the store, `runs/` and MLflow are.
-        source: "published", "mlflow", or a folder (a workspace, or its folder of runs); None for this workspace's runs
-            and, of what is not among them, the published ones.
+    A source is "published", "mlflow", or a folder (a workspace, or its folder of runs); None for this workspace's runs
+    and, of what is not among them, the published ones.
     """
     from delrec_bench.records import read_folder, read_store, runs_below
 

@@ -62,7 +62,12 @@ def run(
         say(f"preset, budget and --set change the defaults of {method}: {', '.join(changed)}")
 
     def progress(entry: dict[str, Any]) -> None:
-        _say_epoch(entry, time.perf_counter() - start)
+        epoch, epochs = entry["epoch"], entry["epochs"]
+        shown = [name for name in entry if name == "loss" or name.startswith(("train_", "valid_"))]
+        scores = "  ".join(f"{name} {entry[name]:.4g}" for name in shown if name != "valid_loss")
+        left = (time.perf_counter() - start) / epoch * (epochs - epoch)
+        duration = f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} minutes"
+        say(f"epoch {epoch}/{epochs}  {scores}  about {duration} left")
 
     with follow(workspace, say, [plan.asked]) as live:
         done = do(plan, place, progress)
@@ -76,14 +81,6 @@ def run(
     path = str(workspace.runs / record.key / "record.json")
     text = f"{_shown(record)}\n{'already done' if done.reused else 'written'}: {path}"
     return Answer(_content(record) | {"record": path}, text)
-
-
-def _say_epoch(entry: dict[str, Any], elapsed: float) -> None:
-    epoch, epochs = entry["epoch"], entry["epochs"]
-    shown = [name for name in entry if name == "loss" or name.startswith(("train_", "valid_"))]
-    scores = "  ".join(f"{name} {entry[name]:.4g}" for name in shown if name != "valid_loss")
-    left = elapsed / epoch * (epochs - epoch)
-    say(f"epoch {epoch}/{epochs}  {scores}  about {f'{left:.0f} s' if left < 90 else f'{left / 60:.0f} minutes'} left")
 
 
 def _content(record: "Record") -> dict[str, Any]:

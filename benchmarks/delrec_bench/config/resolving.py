@@ -8,7 +8,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from delrec_bench.arithmetic import Arithmetic, why_not_portable
 from delrec_bench.config.settings import settle
 from delrec_bench.config.tree import NAMES, Evaluation, Request, Seeds, TrainingConfig, is_evaluation
 from delrec_bench.data.task_data import TaskData, TaskOptions
-from delrec_bench.environment import say
+from delrec_bench.environment import say_once
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import Method, MethodTable
 from delrec_bench.records import Asked, canonical_json, plain, run_key
@@ -146,13 +146,8 @@ def _arithmetic(asked: Arithmetic, device: str) -> Arithmetic:
     if device == "cpu" and asked == "portable":
         if not (why := why_not_portable()):
             return "portable"
-        _say_native(why)
+        say_once(f"this machine cannot compute portably ({why}): its runs are of native arithmetic")
     return "native"
-
-
-@cache
-def _say_native(why: str) -> None:
-    say(f"this machine cannot compute portably ({why}): its runs are of native arithmetic")
 
 
 def counted(method: Method, network: Mapping[str, Any], inputs: int, classes: int) -> int:

@@ -128,12 +128,9 @@ def keep(task: str, search: Search) -> Path:
 
 
 def tuning_variance(name: str) -> tuple[float, float] | None:
-    """The variance of a row's score that another search would bring, and its degrees of freedom.
+    """The variance of a row's score that another search would bring, and its degrees of freedom; see `Search.name`.
 
     That of the row's own independent searches; else the mean over the measured rows of the task; None where none is.
-
-    Args:
-        name: As `Search.name`.
     """
     task = name.partition("/")[0]
     scores: dict[str, list[float]] = {}

@@ -139,23 +139,17 @@ class TonicCorpus:
 
 
 class Part:
-    """Some samples of a dataset of tonic, for our bins.
-
-    Attributes:
-        path: The folder of its files.
-        name: Its folder, and which part where the parts share that.
-        rows: Numbers of its samples in the dataset.
-        shape: Polarities, rows, columns of channels.
-    """
+    """Some samples of a dataset of tonic, for our bins."""
 
     def __init__(self, corpus: TonicCorpus, dataset: Any, rows: Sequence[int], split: str) -> None:
-        self._corpus, self._dataset, self.rows = corpus, dataset, rows
+        self._corpus, self._dataset, self.rows = corpus, dataset, rows  # numbers of its samples in the dataset
         self._sensor = corpus.sensor or dataset.sensor_size
         if self._sensor is None:
             raise BenchError(f"{corpus.task}: {dataset!r} does not state its sensor size; declare `sensor`")
-        self.path = Path(dataset.location_on_system, dataset.folder_name)
+        self.path = Path(dataset.location_on_system, dataset.folder_name)  # of its files; the parts may share it
         self.name = self.path.name if dataset.folder_name and corpus.held_out is None else f"{self.path.name}:{split}"
         width, height, polarities = self._sensor
+        # polarities, rows and columns of channels
         self.shape = polarities, math.ceil(height / corpus.pool), math.ceil(width / corpus.pool)
         names = getattr(dataset, "classes", None)
         self._names = [] if names is None else [str(name) for name in names]

@@ -9,7 +9,6 @@ of the speakers, who then speak neither in the training data nor, where the corp
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +20,7 @@ from scipy.sparse import vstack
 from delrec_bench.data.binning import Bins, Recordings, bin_events, binned
 from delrec_bench.data.samples import Counts, CountSamples, Samples, Tripled, order
 from delrec_bench.data.transforms import transform_of
-from delrec_bench.environment import need_memory, say
+from delrec_bench.environment import need_memory, say_once
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import metric_named
 from delrec_bench.schema import settings
@@ -150,12 +149,9 @@ def divided(
 ) -> TaskData:
     """A task's data, the samples of each split made from its rows within the limits of the options.
 
-    Args:
-        make: (split, rows) -> samples.
-        whole, sources: Rows of "train", "valid" and "test" where nothing is limited, and what they are rows of.
-        options: The limits: `shrink_valid` says whether the validation set shrinks with the training set, `draw_test`
-            whether a part of the test set is drawn, once and for all; else it is its first rows.
-        known: The other fields of `TaskData`.
+    `whole` are the rows of "train", "valid" and "test" where nothing is limited, `sources` what they are rows of.
+    `shrink_valid` says whether the validation set shrinks with the training set, `draw_test` whether a part of the test
+    set is drawn, once and for all; else it is its first rows. `known` are the other fields of `TaskData`.
     """
     train, valid, test = (whole[split] for split in ("train", "valid", "test"))
     if shrink_valid and options.limit is not None and options.limit < len(train):
@@ -247,19 +243,13 @@ def assemble(
         **known,
     )
     own: list[Any] = [data.train, data.valid, data.test]
-    dropped = sum(part.dropped() for part in own)
+    dropped, last = sum(part.dropped() for part in own), f"the last step ({steps} of {bins.step * 1000:g} ms)"
     if dropped:
-        notes += (f"{dropped} spikes after the last step ({steps} of {bins.step * 1000:g} ms) are left out",)
+        notes += (f"{dropped} spikes after {last} are left out",)
     if dropped > MANY * (every := sum(part.total() for part in own)):
-        _warn(
-            f"{dropped:,} of {every:,} spikes of {name} come after the last step ({steps} of {bins.step * 1000:g} ms)"
-        )
+        said = f"{dropped:,} of {every:,} spikes of {name} come after {last} and are left out"
+        say_once(f"warning: {said}; times must be in seconds")
     return replace(data, train=Tripled(own[0]) if options.augment else own[0], dropped_events=dropped, notes=notes)
-
-
-@cache
-def _warn(text: str) -> None:
-    say(f"warning: {text} and are left out; times must be in seconds")
 
 
 def _split(parts: Mapping[str, Counts], how: str, seed: int, task: str) -> dict[str, tuple[Counts, np.ndarray]]:

@@ -63,18 +63,14 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
     given = None if not what else path if path.is_dir() else path.parent if path.is_file() else None
     record = find_record(str(given / "record.json") if given else what, workspace)
     checkpoint = (given or workspace.runs / record.key) / "checkpoint.pt"
+    about = {"key": record.key, "task": record.task, "metric": record.metric, "score": record.result.get("test_score")}
     header = Header(
         method=record.method,
         settings=record.configuration["network"],
         inputs=record.data["channels"],
         classes=record.data["classes"],
         dtype=record.configuration["dtype"],
-        about={
-            "key": record.key,
-            "task": record.task,
-            "metric": record.metric,
-            "score": record.result.get("test_score"),
-        },
+        about=about,
     )
     name = f"{record.method}-{base_and_folder(record.task)[0]}-{record.key[:8]}"
     return Model(name, network_of(record, checkpoint, methods), header, record)

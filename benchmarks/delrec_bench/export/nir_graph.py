@@ -33,12 +33,8 @@ SNNTORCH_SECONDS = 1e-4  # its step, whatever a file says
 def to_nir(network: Any, step_seconds: float, about: Mapping[str, str] | None = None) -> Any:
     """The graph of a network as it is deployed: delays rounded, no spread, no dropout.
 
-    A `BenchError` names a part that NIR cannot express.
-
-    Args:
-        network: A `Network` of the suite.
-        step_seconds: Length of a step, which gives time constants and delays their seconds.
-        about: Texts that are kept in the graph's metadata.
+    A `BenchError` names a part that NIR cannot express. The length of a step gives time constants and delays their
+    seconds; the texts of `about` are kept in the graph's metadata.
     """
     if nir is None:
         raise BenchError("NIR files need the package nir: pip install 'delrec-bench[nir]'")

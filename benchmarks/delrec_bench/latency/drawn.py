@@ -5,8 +5,6 @@ image as many pixels that are not 0. What a layer costs depends on the shape and
 means.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
 

@@ -1,7 +1,5 @@
 """Networks that fire as trained ones do: what a step by events costs is the number of its spikes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

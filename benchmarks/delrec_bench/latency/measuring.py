@@ -1,7 +1,5 @@
 """Measuring in a process of its own, whose arithmetic is native: pytest runs the suite, which writes the records."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import subprocess

@@ -9,8 +9,6 @@ On a CUDA device each ends when the device has done it. The no-delay network sta
 its own row is a ratio of equals: it must hold 1.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable
 from contextlib import suppress

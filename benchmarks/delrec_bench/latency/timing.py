@@ -4,8 +4,6 @@ Absolute times move with the machine's load and clock. Two candidates timed a mo
 their ratio, round by round, is worth quoting.
 """
 
-from __future__ import annotations
-
 import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -57,11 +55,6 @@ def quartiles(values: Sequence[float]) -> Quartiles:
     return Quartiles(float(median), float(low), float(high), len(values), sure)
 
 
-def ratio(times: Sequence[float], baseline: Sequence[float]) -> Quartiles:
-    """Return the quartiles of times[r] / baseline[r], both of round r, which share the state of the machine."""
-    return quartiles([a / b for a, b in zip(times, baseline, strict=True)])
-
-
 @dataclass
 class Times:
     """Seconds of each round: of the candidate, and of each yardstick a moment before it."""
@@ -70,8 +63,8 @@ class Times:
     against: dict[str, list[float]] = field(default_factory=dict)
 
     def over(self, yardstick: str) -> Quartiles:
-        """The ratio to a yardstick."""
-        return ratio(self.own, self.against[yardstick])
+        """The ratio to a yardstick, of two times of one round, which share the state of the machine."""
+        return quartiles([a / b for a, b in zip(self.own, self.against[yardstick], strict=True)])
 
 
 def time_in_turn(

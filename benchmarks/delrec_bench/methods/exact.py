@@ -1,21 +1,19 @@
 """Exact gradients of spike times: DelGrad, whose neurons spike once, and EventProp, whose spike several times."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from delrec_baselines.delgrad import DelGradConfig, DelGradNetwork
 from delrec_baselines.eventprop import EventPropConfig, EventPropNetwork
 
 from delrec_bench.methods.method import Method
 from delrec_bench.methods.stack import configured, published
-
-if TYPE_CHECKING:
-    from delrec_bench.tasks.task import Task
+from delrec_bench.tasks.task import Task
 
 DELGRAD = "DelGrad, https://doi.org/10.1038/s41467-025-63120-y; on spoken tasks an adaptation"
 EVENTPROP = "Mészáros, Knight & Nowotny 2025, arXiv:2501.07331, after EventProp, doi:10.1038/s41598-021-91786-z"
 
 
-def _applicable(task: "Task") -> str | None:
+def _applicable(task: Task) -> str | None:
     if not task.classifies:
         return "the published readout tells classes apart; this task forecasts a value"
     if task.family == "pixels":

@@ -25,10 +25,6 @@ FAMILIES = (
 """The groups of the leaderboard, in its order."""
 
 
-def _everywhere(task: "Task") -> str | None:
-    return None
-
-
 @dataclass(frozen=True, eq=False)
 class Method:
     """A method, declared by a file in the list `METHODS`."""
@@ -54,7 +50,7 @@ class Method:
     # the profile.
     presets: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     # A task -> None, or the reason why the method cannot run on it.
-    applicable: Callable[["Task"], str | None] = _everywhere
+    applicable: Callable[["Task"], str | None] = lambda task: None
 
     def __post_init__(self) -> None:
         for name in ("name", "summary", "source", "learned"):

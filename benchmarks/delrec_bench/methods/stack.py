@@ -28,11 +28,7 @@ DELREC = "DelRec, https://arxiv.org/abs/2509.24852"
 
 
 def settings_of(**fixed: Any) -> dict[str, Any]:
-    """The settings of a stack with `fixed` fields: those of `NetworkConfig` that still mean something.
-
-    Args:
-        fixed: Fields of `NetworkConfig` that make the method what it is.
-    """
+    """The settings of a stack whose method has `fixed` fields: those of `NetworkConfig` that still mean something."""
     left_out = {*fixed, *_GIVEN}
     recurrent = fixed.get("recurrent", "none")
     if recurrent == "none":

@@ -8,11 +8,7 @@ from delrec_bench.metrics.metric import Metric
 
 
 def errors(predictions: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
-    """(n,) squared error of each sample over the variance of all targets (ddof 0).
-
-    Raises:
-        BenchError: All targets are equal, so that nothing can be forecast.
-    """
+    """(n,) squared error of each sample over the variance of all targets (ddof 0), which are not all equal."""
     wanted = np.asarray(targets, np.float64)
     variance = float(np.var(wanted))
     if variance == 0.0:

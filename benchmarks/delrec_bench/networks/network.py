@@ -16,8 +16,6 @@ its own tau (`readout_tau`) and a gain g of 1 or 1/tau (`readout_gain`). `aggreg
 A sequence without any step that counts scores 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -153,25 +151,29 @@ class Network(Trainable):
         self.readout_norm = BatchNorm(config.classes, momentum=config.norm_momentum) if config.readout_norm else None
         self.leak: Neuron | None = None
         if config.readout == "leaky":
-            self.leak = self._make_leak(config) if leak is None else leak().attach(config.classes)
+            tau = config.tau if config.readout_tau is None else config.readout_tau
+            usual = LIF(tau=tau, threshold=_OUT_OF_REACH, reset="hard", detach_reset=True)
+            self.leak = (usual if leak is None else leak()).attach(config.classes)
         self._spikes: list[Tensor] = []
-
-    @staticmethod
-    def _make_leak(config: NetworkConfig) -> Neuron:
-        tau = config.tau if config.readout_tau is None else config.readout_tau
-        return LIF(tau=tau, threshold=_OUT_OF_REACH, reset="hard", detach_reset=True).attach(config.classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return outputs (T', B, classes) of a sequence (T, B, inputs)."""
         return self._read(self.hidden_spikes(inputs))
 
     def classify(self, inputs: Tensor) -> Tensor:
-        """Return the scores (B, classes) of a sequence (T, B, inputs)."""
-        aggregate, spikes, readout = self.config.aggregate, self.hidden_spikes(inputs), self.readout
-        plain = self.leak is None and self.readout_norm is None and aggregate != "softmax-sum"
-        if plain and isinstance(readout, nn.Linear):
-            return scores_of_linear(readout, spikes, aggregate, self.config.skip_steps)
-        return self.scores(self._read(spikes))
+        """Return the scores (B, classes) of a sequence (T, B, inputs).
+
+        Those that are linear in the spikes take one product, of the spikes' sum over time.
+        """
+        spikes, readout = self.hidden_spikes(inputs), self.readout
+        plain = self.leak is None and self.readout_norm is None and self.config.aggregate != "softmax-sum"
+        if not (plain and isinstance(readout, nn.Linear)):
+            return self.scores(self._read(spikes))
+        counted = self._counted(spikes)
+        scores: Tensor = readout(counted.sum(0))
+        if readout.bias is not None:
+            scores = scores + readout.bias * (len(counted) - 1)
+        return self._divided(scores, len(counted))
 
     def hidden_spikes(self, inputs: Tensor) -> Tensor:
         """Return what reaches the readout, (T', B, N): spikes after dropout."""
@@ -198,7 +200,18 @@ class Network(Trainable):
 
     def scores(self, outputs: Tensor) -> Tensor:
         """Reduce outputs (T', B, classes) to scores (B, classes), as configured."""
-        return scores_of(outputs, self.config.aggregate, self.config.skip_steps)
+        counted = self._counted(outputs)
+        if self.config.aggregate == "softmax-sum":
+            counted = torch.softmax(counted, -1)
+        return self._divided(counted.sum(0), len(counted))
+
+    def _counted(self, values: Tensor) -> Tensor:
+        """The steps that the aggregate takes."""
+        values = values[self.config.skip_steps :]
+        return values[-1:] if self.config.aggregate == "last" else values
+
+    def _divided(self, total: Tensor, steps: int) -> Tensor:
+        return total / max(steps, 1) if self.config.aggregate == "mean" else total
 
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
         """Return cross-entropy of scores (B, classes), or the mean squared error against targets of as many values."""
@@ -268,33 +281,3 @@ class Network(Trainable):
 
     def _gain(self, decay: Tensor | float) -> Tensor | float:
         return 1 - decay if self.config.readout_gain == "complement" else 1.0
-
-
-def scores_of(outputs: Tensor, aggregate: str, skipped: int = 0) -> Tensor:
-    """Reduce outputs (T, B, C) to scores (B, C)."""
-    counted = _counted(outputs, aggregate, skipped)
-    if aggregate == "softmax-sum":
-        counted = torch.softmax(counted, -1)
-    return _divided(counted.sum(0), aggregate, len(counted))
-
-
-def scores_of_linear(readout: nn.Linear, spikes: Tensor, aggregate: str, skipped: int = 0) -> Tensor:
-    """Return what `scores_of` gives of the logits of spikes (T, B, N), with one product of their sum over time.
-
-    Not for "softmax-sum", which is not linear in the logits.
-    """
-    counted = _counted(spikes, aggregate, skipped)
-    scores: Tensor = readout(counted.sum(0))
-    if readout.bias is not None:
-        scores = scores + readout.bias * (len(counted) - 1)
-    return _divided(scores, aggregate, len(counted))
-
-
-def _counted(values: Tensor, aggregate: str, skipped: int) -> Tensor:
-    """Return the steps that an aggregate takes."""
-    values = values[skipped:]
-    return values[-1:] if aggregate == "last" else values
-
-
-def _divided(total: Tensor, aggregate: str, steps: int) -> Tensor:
-    return total / max(steps, 1) if aggregate == "mean" else total

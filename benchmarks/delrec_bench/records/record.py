@@ -47,12 +47,7 @@ DType = Literal["|u1", "<u2", "<u4", "<i8", "<f4", "<f8"]  # the first that hold
 def plain(value: Any, *, missing: bool = False) -> Any:
     """Return `value` in JSON's own types: tuples and arrays as lists, NumPy's scalars as numbers, keys as strings.
 
-    Args:
-        value: Anything made of mappings, sequences, numbers, strings, booleans, None, arrays, paths.
-        missing: Turn NaN and infinity into None instead of refusing them.
-
-    Raises:
-        BenchError: A number that is not finite, or a type JSON has no word for.
+    A `BenchError` refuses NaN and infinity, which are None with `missing`, and a type that JSON does not have.
     """
     try:
         text = json.dumps(value, sort_keys=True, default=_converted)
@@ -177,8 +172,7 @@ class Failure(Asked):
 class Record(Asked):
     """A run (kind ``run``), a method-free floor (``floor``), a search's ``trial`` or a ``latency`` measurement.
 
-    Raises:
-        BenchError: A field is unknown, of the wrong kind, or contradicts another one.
+    A field that is unknown, of the wrong kind, or contradicts another one is a `BenchError`.
     """
 
     kind: Literal["run", "floor", "latency", "trial"]

@@ -146,8 +146,7 @@ def read_folder(runs: Path, say: Callable[[str], None] = say) -> tuple[list[Reco
 def read_store(reports: Path, tasks: Collection[str] | None = None) -> Runs:
     """The runs of the store, and those that diverged; of some tasks (a user's own corpus counts as its task), or all.
 
-    Raises:
-        BenchError: Naming file and line: it is cut, garbage, too large, or was altered.
+    A `BenchError` names the file and line that is cut, garbage, too large, or was altered.
     """
     records: list[Record] = []
     failures: list[Failure] = []
@@ -287,11 +286,7 @@ def _unfolded(path: Path) -> bytes:
 
 
 def find_record(what: str, workspace: Workspace) -> Record:
-    """The record in a file, or that whose key begins so: of a finished run, else in the store.
-
-    Raises:
-        BenchError: None is meant, or more than one.
-    """
+    """The record in a file, or the one whose key begins so: of a finished run, else in the store."""
     if Path(what).is_file():
         return read_record(Path(what))
     folders = [path for path in workspace.runs.glob("*") if what and path.name.startswith(what)]

@@ -95,12 +95,8 @@ def page_of(
 ) -> Declaration:
     """What the page of a study declares: of the leaderboard the board, in all its profiles and on all data.
 
-    Args:
-        study: Expanded in one profile.
-        methods, tasks: The tables.
-        records, failures: What there is; failures of its own runs that diverged are told on the page.
-        new: Methods that are added to the board -> the folder that they are in.
-        keys: Of the study's requests, where they are known; else they are found by their settings. Not of the board.
+    `new` are methods that are added to the board -> the folder that they are in; `keys` those of the study's requests,
+    where they are known (else they are found by their settings; those of the board always).
     """
     failures = [failure for failure in failures if failure.diverged]  # any other may end well when it is tried again
     scored, profiles = study.scored, [study]

@@ -38,11 +38,8 @@ def _values() -> dict[tuple[str, str], Published]:
 def published_for(task: str, stamp: str | None, method: str, options: Mapping[str, Any]) -> Published | None:
     """The published value of a method on the very data of a row, or None: a part of it, or a stand-in, has none.
 
-    Args:
-        task: The row's; a user's own copy of all official files counts as the task.
-        stamp: Whose data it is; None of a row that has a size and a latency alone.
-        method: Of the suite.
-        options: Of the task, empty for its own.
+    A user's own copy of all official files counts as the task. `stamp` says whose data it is; None of a row that has a
+    size and a latency alone.
     """
     name = task.partition(":")[0] if stamp == "OFFICIAL" else task
     if stamp in ("OFFICIAL SUBSET", "STAND-IN") or not _OPTIONS.get(name, {}).items() <= options.items():

@@ -24,19 +24,10 @@ from delrec_bench.records import Record, finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder
 from delrec_bench.runs.recording import make_record, scored
 from delrec_bench.runs.trained import load_weights
-from delrec_bench.training import (
-    CheckpointError,
-    Fit,
-    HeldOut,
-    Progress,
-    build,
-    engines_of,
-    exact,
-    fit,
-    score_test,
-    seed_everything,
-)
 from delrec_bench.training.delay_summary import summary as delays_of
+from delrec_bench.training.loop import Fit, Progress, build, engines_of, exact, fit
+from delrec_bench.training.resuming import CheckpointError, seed_everything
+from delrec_bench.training.scoring import HeldOut, score_test
 from delrec_bench.workspace import Workspace
 
 
@@ -51,9 +42,7 @@ def perform(resolved: Resolved, workspace: Workspace, progress: Progress | None 
     """Do a resolved run, unless its record is there; one that was cut short goes on from its last checkpoint.
 
     Of a derived run the trained one is done first, under its own lock and key. `progress` is called after every epoch.
-
-    Raises:
-        RunError: The run failed; why, with the traceback, is kept in its folder.
+    Why a run failed (a `RunError`) is kept in its folder, with the traceback.
     """
     folder = RunFolder(workspace.runs, resolved.key)
     done = finished_record(workspace.runs, resolved.key)
@@ -196,9 +185,6 @@ def _derived(resolved: Resolved, runs: Path) -> Record:
 
     What a condition draws, of events or of delays, is fixed by the seed of the repetition's order: methods compared at
     one repetition meet the same disturbed samples.
-
-    Raises:
-        BenchError: The checkpoint is not there or of another run, or the condition does not suit the network.
     """
     start, cpu = time.perf_counter(), time.process_time()
     key, data, under = resolved.trained().key, resolved.data, resolved.evaluation

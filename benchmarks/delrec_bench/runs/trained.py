@@ -74,12 +74,8 @@ def evaluate_network(
 ) -> dict[str, Any]:
     """Score a network on the test samples of a task, with rounded delays and sigma 0; its columns of `records.COLUMNS`.
 
-    Args:
-        network: A `delrec.Trainable`, or a module from (T, B, C) to (T', B, classes), whose outputs are summed.
-        task: Whose samples.
-        workspace: Where its data is.
-        repetition: Whose split and permutation.
-        options: Of the data (`step_ms`, `channels`, `test_limit`, ...) in place of the task's own.
+    It is a `delrec.Trainable`, or a module from (T, B, C) to (T', B, classes), whose outputs are summed. `options` are
+    those of the data (`step_ms`, `channels`, `test_limit`, ...) in place of the task's own.
     """
     if not isinstance(network, nn.Module):
         raise BenchError(f"evaluate: {network!r} is neither the name of a method nor a torch.nn.Module")

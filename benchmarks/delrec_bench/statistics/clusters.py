@@ -34,13 +34,8 @@ def crossed(method: ArrayLike, control: ArrayLike, clusters: Sequence[object] | 
         method: (R, N) score of each repetition and test sample, whose mean is the score: 1 where right, or the squared
             error scaled so that its mean is the NMSE.
         control: (R, N) of the control: the same repetitions and samples, in the same order.
-        clusters: (N,) speaker or block of each sample; None where samples are independent.
-
-    Returns:
-        The estimate, n = R; without a standard error where there are fewer than two clusters.
-
-    Raises:
-        ValueError: shapes differ, or there is not one cluster a sample.
+        clusters: (N,) speaker or block of each sample; None where samples are independent. Where there are fewer than
+            two, the estimate (n = R) has no standard error.
     """
     difference = np.asarray(method, dtype=float) - np.asarray(control, dtype=float)
     repetitions, samples = difference.shape

@@ -19,21 +19,13 @@ Word = Literal["better", "worse", "equivalent", "inconclusive"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference (method minus control, in the unit of the scores) with its standard error, as Student's t sees it.
+    """A difference (method minus control, in the unit of the scores) with its standard error, for Student's t."""
 
-    Attributes:
-        difference: its mean; None where no repetition is shared.
-        n: how many values it is the mean of: repetitions.
-        se: standard error; None where the spread is unknown: below two values, or where all are equal and not 0.
-        df: degrees of freedom of se.
-        sd: sample standard deviation of the n values (ddof 1), None below two.
-    """
-
-    difference: float | None
-    n: int
-    se: float | None = None
-    df: float = 0.0
-    sd: float | None = None
+    difference: float | None  # its mean; None where no repetition is shared
+    n: int  # how many values it is the mean of: repetitions
+    se: float | None = None  # None where the spread is unknown: below two values, or where all are equal and not 0
+    df: float = 0.0  # degrees of freedom of se
+    sd: float | None = None  # sample standard deviation of the n values (ddof 1); None below two
 
     def _end(self, sign: int) -> float | None:
         if self.se is None or self.difference is None:
@@ -139,13 +131,10 @@ def summed(parts: Iterable[tuple[float, float]]) -> tuple[float, float]:
 
 
 def with_tuning(estimate: Estimate, variances: Iterable[tuple[float, float]]) -> Estimate:
-    """A difference between rows that were searched separately, its interval with the variance of their tuning.
+    """A difference over repetitions, its interval with the variance of tuning of rows that were searched separately.
 
-    Repetitions share one tuning, so its variance is added to the squared standard error over repetitions.
-
-    Args:
-        estimate: Over repetitions.
-        variances: (variance, its degrees of freedom) of each of the rows that was searched on its own.
+    Repetitions share one tuning, so the `variances` of such rows, each with its degrees of freedom, are added to the
+    squared standard error.
     """
     tuning = [(v, f) for v, f in variances if v > 0]
     if estimate.se is None or not tuning:
@@ -168,11 +157,8 @@ def decide(
     too small to matter beforehand is not made to matter by many repetitions. better, worse: else, p below 1 - level.
     inconclusive: everything else.
 
-    Args:
-        estimate: method minus control.
-        more_is_better: direction of the score; False for an error.
-        margin: the largest difference that does not matter, in the unit of the estimate; None declares none.
-        p, p_equivalent: two-sided p value and TOST's, after correction; the estimate's own when None.
+    `margin` is the largest difference that does not matter, in the unit of the estimate (method minus control); None
+    declares none. `p` and `p_equivalent` are the two-sided p value and TOST's after correction; None: the estimate's.
     """
     if margin is not None:
         p_equivalent = estimate.p_equivalent(margin) if p_equivalent is None else p_equivalent

@@ -110,11 +110,7 @@ class Reproduction:
 def match(
     ours: Iterable[Record], published: Iterable[Record], name: Callable[[Record], str]
 ) -> tuple[list[MadeTwice], tuple[str, ...]]:
-    """Put the runs and floors made here beside the published ones of the same experiment.
-
-    Returns:
-        The rows that both have, and the names of those that were made here alone.
-    """
+    """The rows of runs and floors that were made here and published, and the names of those made here alone."""
     theirs = [record for record in published if record.kind in ("run", "floor")]
     same = {record.key: record for record in theirs}
     known: dict[str, Record] = {}

@@ -30,24 +30,17 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, judged, as a page's JSON has it; missing is None.
+    """A claim, judged, as a page's JSON has it; missing is None."""
 
-    Attributes:
-        difference, low, high: method minus control in the score's unit, and its t interval.
-        n: repetitions.
-        p, p_holm: two-sided, uncorrected; and after Holm over the page's primaries, None of an exploratory one.
-        detectable: smallest true difference this design sees with 80 percent power; None where nothing is compared.
-    """
-
-    difference: float | None
-    low: float | None
+    difference: float | None  # method minus control in the score's unit
+    low: float | None  # its t interval
     high: float | None
-    n: int
-    p: float | None
-    p_holm: float | None
+    n: int  # repetitions
+    p: float | None  # two-sided, uncorrected
+    p_holm: float | None  # after Holm over the page's primaries; None of an exploratory one
     margin: float | None
     verdict: Word
-    detectable: float | None
+    detectable: float | None  # smallest true difference seen with 80 percent power; None where nothing is compared
 
     @property
     def compared(self) -> bool:
@@ -119,12 +112,8 @@ def rank_groups(
     "1-4" reads: nothing is known to be better, and all but the first four places are ruled out. Unlike letters, an
     interval needs no legend; unlike classes, it stays true where A is not told from B, nor B from C, but A is from C.
     (Holm over all pairs makes all the intervals hold together: Mogstad, Romano, Shaikh & Wilhelm 2024.)
-    Pairs of up to `SHOWN_ONLY` shared repetitions are not compared.
-
-    Args:
-        means: method -> mean score.
-        difference: (a, b) -> that of two methods, a minus b.
-        more_is_better: direction of the score.
+    Pairs of up to `SHOWN_ONLY` shared repetitions are not compared. `means` are those of the methods' scores,
+    `difference` that of two of them, (a, b) -> a minus b.
     """
     order = sorted(means, key=lambda m: (-means[m] if more_is_better else means[m], m))
     pairs = list(combinations(order, 2))

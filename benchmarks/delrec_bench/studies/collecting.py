@@ -27,10 +27,7 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
 
     Nothing is written before all is known to fit: of one key the records are the same in every field outside
     `measured` (of latencies, the newest is taken), and every record holds what its folder's name says. Links are not
-    followed: they lead elsewhere.
-
-    Raises:
-        BenchError: A folder has no runs, a record is broken, or two of one key differ; it names both and where.
+    followed: they lead elsewhere. A `BenchError` names two records of one key that differ, and where.
     """
     runs, result = workspace.runs, Collected()
     chosen: dict[str, tuple[Record, Path]] = {}  # here already, or to be taken

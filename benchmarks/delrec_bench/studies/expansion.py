@@ -34,9 +34,7 @@ P = TypeVar("P", PrimaryTable, ContrastTable)
 def drawn(space: Mapping[str, Any], *seed: str | int) -> dict[str, Any]:
     """Draw every setting of a space, each from u = SHA-256(seed, setting) / 2^256: the same on every machine.
 
-    Args:
-        space: Dotted setting -> a list of values, or {low, high}: even in the logarithm, to three digits.
-        seed: What the draw depends on, in words and numbers.
+    `space` is dotted setting -> a list of values, or {low, high}: even in the logarithm, to three digits.
     """
     out = {}
     for key, choice in space.items():
@@ -328,10 +326,8 @@ def keys_of(
 
     Where a run is there several times, that of the newest results version is taken; of several by another engine,
     device, number of threads or arithmetic the one that is most like the request, and a run before a failure; of one
-    key the first counts.
-
-    Raises:
-        BenchError: Runs on several corpora answer one request: folders of one name, or one whose files changed.
+    key the first counts. Runs on several corpora that answer one request (folders of one name, or one whose files
+    changed) are a `BenchError`.
     """
     known: dict[str, list[Record | Failure]] = {}
     there: list[Record | Failure] = [*records, *failures]

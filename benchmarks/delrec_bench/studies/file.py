@@ -71,29 +71,19 @@ Chosen = Annotated[Any, AfterValidator(_chosen)]
 
 
 class Pair(FileTable):
-    """Two rows that are compared: whether `method` is better than `control`.
-
-    Attributes:
-        at: Where on the axes of the sweep, where the two have them.
-        control_at: Where the control stands instead, on the axes on which the two differ.
-    """
+    """Two rows that are compared: whether `method` is better than `control`."""
 
     method: str
     control: str
-    at: dict[str, Any] = Field(default_factory=dict)
-    control_at: dict[str, Any] = Field(default_factory=dict)
+    at: dict[str, Any] = Field(default_factory=dict)  # where on the axes of the sweep, where the two have them
+    control_at: dict[str, Any] = Field(default_factory=dict)  # where the control stands instead, where the two differ
 
 
 class PrimaryTable(Pair):
-    """The one comparison that a study's numbers of repetitions are meant for; all else on its page is exploratory.
+    """The one comparison that a study's numbers of repetitions are meant for; all else on its page is exploratory."""
 
-    Attributes:
-        over: Its tasks.
-        minus_at: Where on the axes the same difference is taken off: the claim is then that the difference depends on
-            the place (an interaction).
-    """
-
-    over: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)]
+    over: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)]  # its tasks
+    # Where on the axes the same difference is taken off: the claim is then that it depends on the place.
     minus_at: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -104,14 +94,10 @@ class ContrastTable(Pair):
 
 
 class FindingTable(FileTable):
-    """What people found, filled with numbers and checked by the page (`report.content`).
+    """What people found, filled with numbers and checked by the page (`report.content`)."""
 
-    Attributes:
-        text: Plain English with placeholders such as {digits.difference}.
-        verdicts: Task -> the verdict that it relies on; where the runs give another, the page shows no finding.
-    """
-
-    text: Line
+    text: Line  # plain English with placeholders such as {digits.difference}
+    # Task -> the verdict that it relies on; where the runs give another, the page shows no finding.
     verdicts: Annotated[dict[str, Literal["better", "worse", "equivalent", "inconclusive"]], Field(min_length=1)]
 
 

@@ -3,8 +3,6 @@
 The expected time is the median of past runs of that method and task, by epochs and samples.
 """
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +32,7 @@ class Cost:
     seconds: float = 0.0  # of one core, in all
     longest: float = 0.0  # of one core, of the longest run
 
-    def __add__(self, other: Cost) -> Cost:
+    def __add__(self, other: "Cost") -> "Cost":
         runs, known = self.runs + other.runs, self.known + other.known
         return Cost(runs, known, self.seconds + other.seconds, max(self.longest, other.longest))
 

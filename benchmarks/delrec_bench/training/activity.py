@@ -4,8 +4,6 @@ Operations are NeuroBench's: an effective accumulate (AC) is one binary event at
 multiply-accumulate (MAC) one non-binary event at one synapse; dense counts every synapse at every step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial

@@ -13,12 +13,7 @@ KEPT = 64  # delays of a layer that are kept one by one, evenly spaced among all
 
 
 def summary(start: Mapping[str, Tensor], model: Any) -> list[dict[str, Any]]:
-    """Return `Record.delays`: the delays of each layer in steps, at the start and now.
-
-    Args:
-        start: `model.delays()` before training.
-        model: A `delrec.Trainable`, trained.
-    """
+    """Return `Record.delays`: the delays of each layer in steps, at the `start` (`model.delays()`) and now."""
     layers = []
     for name, delay in model.delays().items():
         before, after = (_flat(values) for values in (start[name], delay))

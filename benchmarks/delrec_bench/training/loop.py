@@ -185,9 +185,11 @@ def _train_epoch(
     check_finite(model)
     entry["loss"] = total / len(train)
     entry[f"train_{metric.name}"] = metric.score(torch.cat(predictions).numpy(), torch.cat(seen).numpy())
-    entry["sigma"] = sigma_of(model)
+    sigmas = (float(m.sigma) for m in model.modules() if isinstance(m, RecurrentDelays))
+    entry["sigma"] = max(sigmas, default=None)  # the largest spread in steps
     model.end_epoch()
-    entry["delays_changed"] = delays_changed(before, model.delays())
+    moved = (before[name].round() != after.round() for name, after in model.delays().items())
+    entry["delays_changed"] = sum(int(each.sum()) for each in moved)  # that deploy to another step than before
     return entry
 
 
@@ -208,13 +210,3 @@ def _diverging(epoch: int) -> Iterator[None]:
         yield
     except NotFiniteError as error:
         raise DivergedError(f"epoch {epoch + 1}: {error}; lower training.lr_weights or training.lr_delays") from error
-
-
-def sigma_of(model: Any) -> float | None:
-    """Return the largest spread of recurrent delays in steps, None in a network without them."""
-    return max((float(m.sigma) for m in model.modules() if isinstance(m, RecurrentDelays)), default=None)
-
-
-def delays_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> int:
-    """Return how many delays deploy to another step than before."""
-    return sum(int((before[name].round() != after[name].round()).sum()) for name in after)

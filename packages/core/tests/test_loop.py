@@ -114,12 +114,14 @@ def test_sigma_schedule_steps_a_model_and_resumes():
 
 def test_delays_of_a_modules_own_and_spreads_are_counted_apart():
     class Delayed(Trainable):
+        delay_parameters = ("lag",)
+
         def __init__(self):
             super().__init__()
             self.linear = nn.Linear(3, 4)
-            self.delay = nn.Parameter(torch.zeros(5))
+            self.delay, self.lag = nn.Parameter(torch.zeros(5)), nn.Parameter(torch.zeros(2))
             self.fixed = RecurrentDelays(4, neuron=LIF(), learn=False, learn_spread=True)
 
     counts = count_parameters(Delayed())
-    assert [counts[kind] for kind in ("weights", "delays", "neuron")] == [3 * 4 + 4 + 16, 5 + 4 + 4, 0]
-    assert [counts[kind] for kind in ("spreads", "learned_delays", "frozen")] == [4, 5, 4]
+    assert [counts[kind] for kind in ("weights", "delays", "neuron")] == [3 * 4 + 4 + 16, 5 + 2 + 4 + 4, 0]
+    assert [counts[kind] for kind in ("spreads", "learned_delays", "frozen")] == [4, 7, 4]
