@@ -27,9 +27,9 @@ def runs(profile, n, task, row_of=None, names=NAMES):
     return made_up.of_the_board(profile, n, task, names, lambda m, _: 0.6 + 0.01 * NAMES.index(m), row_of)
 
 
-def page_with(records, new=None):
+def page_with(records, new=None, failures=()):
     study = expand(BOARD, None, METHODS, TASKS)
-    return build(page_of(study, METHODS, TASKS, records, new=new), records)
+    return build(page_of(study, METHODS, TASKS, records, failures, new), records)
 
 
 def cells_of(page, method):
@@ -136,6 +136,20 @@ def test_the_setup_says_of_each_task_how_long_was_trained_and_leaves_out_what_no
     assert first.startswith("SHD stand-in (spoken-digits): 1 run per row, ")
     assert second.startswith("digits: 2 runs per row, ") and " epochs, " in second
     assert "validation data" in shared[0] and "none" not in " ".join(shared)
+
+
+def test_a_row_of_which_every_run_diverged_says_so_and_is_not_just_empty():
+    *others, lost = runs("speech", 1, "shd", STAND_IN)
+    page = page_with(others, failures=[made_up.failure_of(lost)])
+    cell = cells_of(page, lost.method)[SCORE, STAND_IN]
+    assert (cell.text, cell.note) == ("diverged", "0 of 1 runs") and " diverged " in as_text(board_of(page).short())
+    (line,) = (
+        one
+        for one in csv.DictReader(io.StringIO(to_csv(page)))
+        if (one["task"], one["method"]) == (STAND_IN, lost.method)
+    )
+    assert (line["n"], line["lost"], line["score_mean"]) == ("0", "1", "")
+    assert lost.key not in page.missing and all(filled(kind, page) for kind in ("md", "html"))
 
 
 def test_the_picture_names_every_point(page):

@@ -117,7 +117,7 @@ def revision(record: Record) -> str:
 def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:
     """The rows of a page, task by task: official data first, methods from best to worst, then floors.
 
-    Where a study is not scored, and on the board, rows without runs are shown too.
+    Rows of which every run diverged are shown too; where a study is not scored, and on the board, all without runs.
     """
     found = {r.key: r for r in records if r.kind in ("run", "floor") and r.key in declared.runs}
     groups: dict[tuple[str, str], list[Record]] = {}
@@ -126,6 +126,7 @@ def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:
     latency = comparable([r for r in records if r.kind == "latency"])
     rows = [_row(declared, task, declared.runs[of[0].key], of, latency) for (task, _), of in groups.items()]
     empty = {(e.task, e.method): e for e in declared.runs.values() if not declared.study.scored}
+    empty |= {(f.task, e.method): e for f in declared.diverged for e in (declared.runs[f.key],)}
     rows += [_row(declared, task, empty[task, name], [], latency) for task, name in empty.keys() - groups.keys()]
     kinds = {row["task"]: row["data"] for row in rows if row["data"]}
 
@@ -163,7 +164,7 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
         "data": str(group[0].data.get("stamp") or group[0].data["kind"]) if group else None,  # a latency uses no data
         "method": asked.method,
         "n": len(group),
-        "lost": len(lost) / (len(group) + len(lost)) if group else None,
+        "lost": len(lost) / (len(group) + len(lost)) if group or lost else None,
         "command": one_command(command + folder for command in commands if command),
     }
     for source in of[:1]:

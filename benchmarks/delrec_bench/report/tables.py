@@ -75,9 +75,9 @@ def spread(row: Row) -> str:
 
 
 def score_cell(row: Row) -> Cell:
-    """Mean and 95 percent interval; of few runs their range."""
+    """Mean and 95 percent interval; of few runs their range; of a row without a score whether its runs diverged."""
     if row["score_mean"] is None:
-        return Cell()
+        return Cell("diverged" * bool(row.diverged))
     told = spread(row)
     note = f"95 %: {told}" if row.compared else f"range {told}"
     return Cell(row.metric.format(row["score_mean"]), note * bool(told), row["score_mean"])
