@@ -65,7 +65,7 @@ def test_it_has_every_method_of_the_board_and_the_scores_of_all_tasks_first(page
     assert len(page.missing) == len(awaited) - 3 * len(NAMES), "each on one data of several"
     best = "digits: DelRec, fixed random delays with spread (64.00)"  # the last of NAMES; a floor is no method
     assert said("best", page, board.columns[SCORE])[1:] == [best] and best in filled("html", page)
-    assert "- **SSC**: not run yet" in filled("md", page) and "<b>SSC</b>: not run yet" in filled("html", page)
+    assert "- **SSC**: no scores yet" in filled("md", page) and "<b>SSC</b>: no scores yet" in filled("html", page)
 
 
 def test_a_head_says_whose_data_it_is_and_a_stand_in_is_never_called_official(page, board):
@@ -149,7 +149,20 @@ def test_a_row_of_which_every_run_diverged_says_so_and_is_not_just_empty():
         if (one["task"], one["method"]) == (STAND_IN, lost.method)
     )
     assert (line["n"], line["lost"], line["score_mean"]) == ("0", "1", "")
-    assert lost.key not in page.missing and all(filled(kind, page) for kind in ("md", "html"))
+    assert (
+        lost.key not in page.missing and "r0 diverged" in filled("md", page) and "r0 diverged" in filled("html", page)
+    )
+
+
+def test_a_task_on_which_every_run_diverged_keeps_its_column_beside_a_stand_in():
+    (lost,) = runs("speech", 1, "shd", names=NAMES[1:2])
+    provenance = lost.provenance | {"revision": "f" * 40}
+    ours = list(runs("speech", 1, "shd", STAND_IN))
+    page = page_with(ours, failures=[made_up.failure_of(lost, provenance=provenance)])
+    assert board_of(page).columns[SCORE][:2] == ["shd", STAND_IN]
+    assert cells_of(page, lost.method)[SCORE, "shd"].text == "diverged"
+    assert "f" * 12 in page.revisions, "its code is named, and must be clean to be published"
+    assert "- **SHD**: no scores yet" in filled("md", page)
 
 
 def test_the_picture_names_every_point(page):

@@ -103,6 +103,14 @@ def test_the_lines_of_a_sweep_are_its_rows_and_a_control_shares_its_methods_colo
     assert figures.draw(page)[0] == made and drawn("sweep", page_of(pair_of(0.0, n=1))) == (None, None)
 
 
+def test_a_sweep_draws_no_line_through_a_point_without_runs(drawn):
+    records, runs = made_up.swept({"sigma": [0, 1, 3]}, n=2, tasks=("digits",))
+    kept = [r for r in records if runs[r.key].point != (("sigma", 1),)]
+    figure, _ = drawn("sweep", page_of(kept, runs=runs, primary=None))
+    course = [np.array(line, float) for line in lines(figure.axes[0]) if len(line) == 3]
+    assert course and all(np.isnan(line[1, 1]) and not np.isnan(line[[0, 2], 1]).any() for line in course)
+
+
 def test_of_few_runs_the_bars_of_a_sweep_are_their_range(drawn):
     records, runs = made_up.swept({"sigma": [0, 1]}, n=2, tasks=("digits",))
     page = page_of(records, runs=runs, primary=None)

@@ -76,7 +76,7 @@ def test_a_task_of_the_declared_comparison_without_runs_counts_and_leaves_the_an
     least, most = sorted(page.primary, key=lambda d: d.verdict.p)
     assert least.verdict.p_holm == pytest.approx(3 * least.verdict.p) and most.verdict.p_holm >= 2 * most.verdict.p
     assert {d.verdict.verdict for d in page.primary} == {"better"} and page.outcome == "inconclusive"
-    assert page.answer[0].startswith("Inconclusive. ") and page.answer[0].endswith(" No runs yet on yin-yang.")
+    assert page.answer[0].startswith("Inconclusive. ") and page.answer[0].endswith(" No scores on yin-yang.")
 
 
 def test_an_interaction_is_the_gain_here_less_the_gain_there_repetition_by_repetition():

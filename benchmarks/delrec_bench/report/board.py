@@ -82,9 +82,10 @@ class Board:
 def board_of(page: Page) -> Board:
     """The board of a page that has a row for every method on every task, some of them empty."""
     base = {task: base_and_folder(task)[0] for task in page.tasks}
-    run = {base[task] for task in page.tasks if page.stamp(task)}
+    there = [task for task in page.tasks if any(row.records or row.diverged for row in page.of(task))]
+    run = {base[task] for task in there}
     order = [*FIELD, *base.values()]
-    tasks = [task for task in page.tasks if page.stamp(task) or base[task] not in run]
+    tasks = [task for task in page.tasks if task in there or base[task] not in run]
     tasks.sort(key=lambda task: (order.index(base[task]), task))
     rows = {(row["method"], row["task"]): row for row in page.rows}
     asked = {row.asked.method: row.asked for row in page.rows}

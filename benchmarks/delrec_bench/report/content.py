@@ -83,7 +83,8 @@ class Page:
     @property
     def revisions(self) -> list[str]:
         """Of the code behind the rows."""
-        return sorted({revision(record) for row in self.rows for record in row.records})
+        runs = (one for row in self.rows for one in (*row.records, *self.declared.lost(row["task"], row["method"])))
+        return sorted(set(map(revision, runs)))
 
     @property
     def timed_at(self) -> list[str]:

@@ -108,7 +108,8 @@ def sweep(page: Page) -> Drawn | None:
     with drawing.panels([2.8 + 0.2 * frame.line.nunique() * (task == tasks[0]) for task in tasks]) as (figure, axes):
         for axis, task in zip(axes, tasks, strict=True):
             for (line, group, delays), of in frame[frame.task == task].groupby(["line", "group", "delays"], sort=False):
-                axis.errorbar(of.place, of.score, [of.below, of.above], fmt=_LOOKS[delays], color=palette[group],
+                of = of.set_index("place").reindex(range(of.place.min(), of.place.max() + 1))  # a gap breaks the line
+                axis.errorbar(of.index, of.score, [of.below, of.above], fmt=_LOOKS[delays], color=palette[group],
                               capsize=2, label=line)  # fmt: skip
             for row in [row for row in page.of(task) if row.kind == "run" and row.records and not row.asked.point][:1]:
                 _level(axis, row)

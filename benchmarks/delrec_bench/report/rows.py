@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from delrec_bench.metrics import metric_named
 from delrec_bench.metrics.metric import Metric
-from delrec_bench.records import DATA_KINDS, Record, canonical_json
+from delrec_bench.records import DATA_KINDS, Failure, Record, canonical_json
 from delrec_bench.records.results import activity
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, Expected
@@ -108,7 +108,7 @@ def too_short(rows: Iterable[Row]) -> str:
     return f"{last} of {words.plural(len(lengths), 'run')}" if unlikely else ""
 
 
-def revision(record: Record) -> str:
+def revision(record: Record | Failure) -> str:
     """Short revision of the code that made the record, marked where the tree was dirty; "unknown" if not recorded."""
     name = str(record.provenance.get("revision") or "unknown")[:12]
     return name + ("+dirty" if record.provenance.get("dirty") else "")
@@ -157,7 +157,7 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
     measured = alike[-1] if alike else None
     of = group or ([measured] if measured else [])
     lost = sorted(failure.repetition for failure in declared.lost(task, asked.method))
-    commands = [r.command for r in group] or [asked.command]
+    commands = [one.command for one in group or declared.lost(task, asked.method)] or [asked.command]
     folder = f" --methods {declared.new[asked.method]}" if asked.method in declared.new else ""
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
         "task": task,

@@ -136,7 +136,7 @@ def more_table(page: Page, task: str) -> pd.DataFrame:
             "all runs": repetitions(row),
         }
         for row in page.of(task)
-        if row.records
+        if row.records or row.diverged
     )
 
 
