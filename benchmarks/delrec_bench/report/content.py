@@ -83,8 +83,9 @@ class Page:
     @property
     def revisions(self) -> list[str]:
         """Of the code behind the rows."""
-        runs = (one for row in self.rows for one in (*row.records, *self.declared.lost(row["task"], row["method"])))
-        return sorted(set(map(revision, runs)))
+        made = {revision(record) for row in self.rows for record in row.records}
+        lost = (self.declared.lost(row["task"], row["method"]) for row in self.rows)
+        return sorted(made.union(revision(failure) for of in lost for failure in of))
 
     @property
     def timed_at(self) -> list[str]:
