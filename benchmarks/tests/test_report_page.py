@@ -77,6 +77,9 @@ def test_a_task_of_the_declared_comparison_without_runs_counts_and_leaves_the_an
     assert least.verdict.p_holm == pytest.approx(3 * least.verdict.p) and most.verdict.p_holm >= 2 * most.verdict.p
     assert {d.verdict.verdict for d in page.primary} == {"better"} and page.outcome == "inconclusive"
     assert page.answer[0].startswith("Inconclusive. ") and page.answer[0].endswith(" No scores on yin-yang.")
+    alone = [r for r in pair_of(0.1) if r.method == PAIR[0]]
+    page = page_of(alone, primary=Comparison(*PAIR, over=("digits", "yin-yang")))
+    assert page.answer == ["No answer: the declared comparison has no scores on digits and yin-yang."]
 
 
 def test_an_interaction_is_the_gain_here_less_the_gain_there_repetition_by_repetition():
