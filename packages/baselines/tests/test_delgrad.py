@@ -265,11 +265,13 @@ def test_a_small_network_learns() -> None:
         ({"step": 0.0}, "step"),
         ({"missing_hidden": 1.5}, "missing_hidden"),
         ({"weight_mean": ()}, "weight_mean"),
+        ({"delays": "foo"}, "delays = 'foo'"),
+        ({"inputs": 2.5}, "inputs = 2.5"),
     ],
 )
 def test_bad_configuration_names_the_field(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        DelGradConfig(4, 3, **change)  # type: ignore[arg-type]
+        DelGradConfig(**{"inputs": 4, "classes": 3, **change})  # type: ignore[arg-type]
 
 
 def test_bad_requests_are_errors() -> None:
@@ -279,6 +281,18 @@ def test_bad_requests_are_errors() -> None:
         FirstSpikeNeuron(tau_s=0.0)
     with pytest.raises(ValueError, match="delays"):
         DelGradLayer(4, 3, delays="neural")  # type: ignore[arg-type]
+    layer, event = DelGradLayer(3, 4), torch.zeros(2, 2)
+    for times, extra, message in (
+        (torch.zeros(3), (), r"times of shape \(3,\): give \(B, 3\)"),
+        (torch.zeros(2, 2, 3), (), r"times of shape \(2, 2, 3\)"),
+        (event, (torch.tensor([[0, 5], [1, 1]]),), "channels hold 5"),
+        (event, (torch.zeros(2, 1, dtype=torch.int64),), r"channels of shape \(2, 1\): give that of times"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            layer(times, *extra)
+    with torch.no_grad(), pytest.raises(ValueError, match="weight holds NaN"):  # its neurons were silent
+        layer.weight[0, 0] = math.nan
+        layer(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="NaN"):
         first_spike_times(torch.full((1, 1, 2), math.nan), torch.ones(1, 1, 2), FirstSpikeNeuron())
     with pytest.raises(ValueError, match="same E"):

@@ -288,6 +288,8 @@ def test_a_setting_changed_before_the_backward_pass_is_an_error():
     layer = RecurrentDelays(4, neuron=LIF(surrogate=Triangle(1.0)), engine="cpu")
     current = torch.rand(5, 2, 4, requires_grad=True)
     total = layer(current).sum()
+    with pytest.raises(TypeError, match="surrogate = 'atan': give a Surrogate"):
+        layer.neuron.surrogate = "atan"
     layer.neuron.surrogate = Triangle(2.0)
     with pytest.raises(RuntimeError, match=r"one of its settings changed"):
         total.backward()

@@ -210,8 +210,8 @@ def test_jit_trace_runs_on_the_reference_or_is_refused_never_a_compilers_traceba
     x = torch.rand(5, 2, 4) * 3
     with pytest.raises(EngineError, match="torch.export"):
         torch.jit.trace(RecurrentDelays(4, engine="cpu").eval(), x)
-    linear = SpikeLinear(4, 3)
-    torch.testing.assert_close(torch.jit.trace(linear, x)(x), linear(x))
+    for traced in (SpikeLinear(4, 3), FeedforwardDelays(4, 3, window=4), RecurrentDelays(4, max_delay=9)):
+        torch.testing.assert_close(torch.jit.trace(traced, x)(x), traced(x))
 
 
 def test_a_cuda_tensor_without_triton_gets_the_reference_and_one_warning(monkeypatch):

@@ -110,6 +110,8 @@ def test_sigma_schedule_steps_a_model_and_resumes():
     assert schedule.step(SpikingLayer(3)) > 0, "a model without sigma has nothing to set"
     with pytest.raises(ValueError, match="epoch 0 of None"):
         SigmaSchedule(10.0).step(model)
+    with pytest.raises(ValueError, match=r"state with foo: give what state_dict\(\) returned: initial, "):
+        resumed.load_state_dict({"foo": 1})
 
 
 def test_delays_of_a_modules_own_and_spreads_are_counted_apart():

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from delrec import LIF, Neuron, RecurrentDelays, SpikingLayer, Stateful, Surrogate
+from delrec import LIF, EventNetwork, Neuron, RecurrentDelays, SpikingLayer, Stateful, Surrogate
 from delrec import engines as interface
 from delrec.engines import EngineError
 from delrec.engines.cpu.codegen import NUMBA
+from delrec.rules import RuleError
 from delrec.testing import check_rules
 from problems import TRITON
 from torch import nn
@@ -308,6 +309,7 @@ def returning(result):
         (lambda spike, state: (spike, state[:1]), ValueError, "returns 1 states of 2: membrane, fatigue"),
         (lambda spike, state: (spike, (state[0], 0.0)), ValueError, "fatigue as a float: each is a tensor"),
         (lambda spike, state: (spike.sum(), state), ValueError, r"the spike as a tensor \(\): each is"),
+        (lambda spike, state: (spike, (state[0], spike > 0)), ValueError, "fatigue as torch.bool: states are floating"),
     ],
 )
 def test_what_a_step_returns_is_checked_when_the_layer_is_built(result, error, words):
@@ -315,13 +317,43 @@ def test_what_a_step_returns_is_checked_when_the_layer_is_built(result, error, w
         SpikingLayer(4, neuron=returning(result))
 
 
-def test_coefficients_of_another_shape_are_refused_when_the_layer_is_built():
-    class PerRow(LIF):
-        def coefficients(self):
-            return tuple(torch.full((3, 6), c) for c in super().coefficients())
+@pytest.mark.parametrize(
+    ("method", "returned", "error", "words"),
+    [
+        ("coefficients", (torch.full((3, 6), 0.5),) * 3, ValueError, r"returns \(3, 6\): each is a number"),
+        ("coefficients", 0.5, TypeError, "returns a float: give a tuple"),
+        ("initial", (0.3, 0.3), ValueError, r"gives \(.*\): give one value for each of \('membrane',\)"),
+        ("initial", (), ValueError, r"gives \(\): give one value"),
+        ("start_states", torch.zeros(2, 6), ValueError, r"initial\(\) of Odd gives a tensor \(2, 6\): give one value"),
+    ],
+)
+def test_what_its_other_methods_return_is_checked_when_the_layer_is_built(method, returned, error, words):
+    odd = type("Odd", (LIF,), {method: lambda *given: returned})
+    with pytest.raises(error, match=words):
+        SpikingLayer(6, neuron=odd())
 
-    with pytest.raises(ValueError, match=r"coefficients\(\) of PerRow returns \(3, 6\): each is a number"):
-        SpikingLayer(6, neuron=PerRow())
+
+def test_a_number_of_coefficients_that_changes_is_an_error(compiled):
+    """A kernel read beyond its table: other numbers on every call."""
+
+    class Fewer(Leak):
+        def coefficients(self):
+            return (self.alpha,) * (3 if self.training else 1)
+
+    layer = SpikingLayer(2, neuron=Fewer(), engine=compiled)
+    layer(torch.ones(3, 1, 2))
+    for run in (layer.eval(), lambda x: EventNetwork([layer], batch=1).run(x)):
+        with pytest.raises(ValueError, match=r"coefficients\(\) .* returned 3 values when it was compiled, and now 1"):
+            run(torch.ones(3, 1, 2))
+
+
+def test_a_condition_times_a_number_is_computed_as_in_torch():
+    """torch computes it in its default dtype: a kernel of a float64 layer differed in the ninth digit."""
+    for factor in (lambda neuron, x: x + (x < 0.1) * 0.3, lambda neuron, x: x * (((x < 0.1) + 1) * 0.3)):
+        neuron = driven(factor)().attach(4)
+        with pytest.raises(RuleError, match=r"computes in torch.float32 where the layer computes in torch.float64"):
+            neuron.rules(torch.float64)
+        assert neuron.rules(torch.float32)
 
 
 class Copies(TorchDispatchMode):

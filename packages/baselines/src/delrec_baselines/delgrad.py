@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
+from delrec.checks import choose, number, whole
 from delrec.training import Trainable
 from torch import Tensor, nn
 
@@ -85,25 +86,19 @@ class DelGradConfig:
     bump: float = 5e-4
 
     def __post_init__(self) -> None:
-        if self.encoding not in ("times", "first", "events"):
-            raise ValueError(f"encoding = {self.encoding!r}: choose times, first or events")
-        if self.loss not in ("shift-invariant", "cross-entropy"):
-            raise ValueError(f"loss = {self.loss!r}: choose shift-invariant or cross-entropy")
-        for name in ("inputs", "classes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
-        if any(size < 1 for size in self.hidden):
-            raise ValueError(f"hidden = {self.hidden}: every width must be at least 1")
+        choose("encoding", self.encoding, "times", "first", "events")
+        choose("loss", self.loss, "shift-invariant", "cross-entropy")
+        choose("delays", self.delays, *get_args(Delays))
+        for name, sizes in (("inputs", (self.inputs,)), ("classes", (self.classes,)), ("hidden", self.hidden)):
+            for size in sizes:
+                whole(name, size)
         for name in ("weight_mean", "weight_std"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty: give one number, or one per layer")
         for name in ("step", "separation", "bump"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} = {value}: must be positive")
+            number(name, getattr(self, name), above=0)
         for name in ("missing_hidden", "missing_output"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: a fraction, between 0 and 1")
+            number(name, getattr(self, name), at_least=0, at_most=1)
 
 
 def shift_invariant_loss(times: Tensor, target: Tensor, separation: float = 0.2) -> Tensor:

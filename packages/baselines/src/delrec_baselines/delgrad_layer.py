@@ -6,6 +6,7 @@ import math
 from typing import ClassVar, Literal
 
 import torch
+from delrec.checks import choose, number, whole
 from torch import Tensor, nn
 
 from delrec_baselines.first_spike import FirstSpikeNeuron, first_spike_times
@@ -51,16 +52,12 @@ class DelGradLayer(nn.Module):
         max_gradient: float | None = 0.2,
     ) -> None:
         super().__init__()
+        inputs, outputs = whole("inputs", inputs), whole("outputs", outputs)
         shapes = {"none": None, "axonal": (inputs,), "dendritic": (outputs,), "synaptic": (outputs, inputs)}
-        if inputs < 1 or outputs < 1:
-            raise ValueError(f"inputs = {inputs}, outputs = {outputs}: a layer has at least one of each")
-        if delays not in shapes:
-            raise ValueError(f"delays = {delays!r}: choose one of {', '.join(shapes)}")
-        if weight_std < 0 or raw_std < 0:
-            raise ValueError(f"weight_std = {weight_std}, raw_std = {raw_std}: neither can be negative")
-        if not delay_scale > 0:
-            raise ValueError(f"delay_scale = {delay_scale}: the longest delay must be positive")
-        self.inputs, self.outputs, self.delays, self.delay_scale = inputs, outputs, delays, delay_scale
+        self.inputs, self.outputs, self.delays = inputs, outputs, choose("delays", delays, *shapes)
+        self.delay_scale = number("delay_scale", delay_scale, above=0)
+        for name, std in (("weight_std", weight_std), ("raw_std", raw_std)):
+            number(name, std, at_least=0)
         self.neuron = neuron if neuron is not None else FirstSpikeNeuron()
         self.max_gradient = max_gradient
         self.weight = nn.Parameter(torch.empty(outputs, inputs).normal_(weight_mean, weight_std))
@@ -81,7 +78,20 @@ class DelGradLayer(nn.Module):
             times: (B, C), one spike per sender; or (B, E) events in any order, with `channels`. inf: no spike.
             channels: (B, E) int64, the sender of each event.
             counts: (B, E), number of spikes that arrive at once; default 1.
+
+        Raises:
+            ValueError: Shapes that do not fit, a sender that does not exist, a NaN among the weights.
         """
+        wanted = self.inputs if channels is None else "E"
+        if times.dim() != 2 or (channels is None and times.shape[1] != wanted):
+            raise ValueError(f"times of shape {tuple(times.shape)}: give (B, {wanted})")
+        for name, values in (("channels", channels), ("counts", counts)):
+            if values is not None and values.shape != times.shape:
+                raise ValueError(f"{name} of shape {tuple(values.shape)}: give that of times, {tuple(times.shape)}")
+        if channels is not None and channels.numel() and not 0 <= channels.min() <= channels.max() < self.inputs:
+            raise ValueError(
+                f"channels hold {int(channels.max())} or a negative number: the senders are 0 to {self.inputs - 1}"
+            )
         # Samples are independent: taken a few at a time, the sums of thousands of events stay in the cache.
         samples = max(1, _AT_ONCE // max(1, times.shape[1] * self.outputs))
         given = (times, channels, counts)
@@ -91,8 +101,6 @@ class DelGradLayer(nn.Module):
     def _spikes(self, times: Tensor, channels: Tensor | None, counts: Tensor | None) -> Tensor:
         weight, delay = self.weight.double(), self.delay
         if channels is None:
-            if times.shape[-1] != self.inputs:
-                raise ValueError(f"times {tuple(times.shape)}: this layer has {self.inputs} senders")
             weight = weight[None]
         else:
             weight = weight[:, channels].transpose(0, 1)

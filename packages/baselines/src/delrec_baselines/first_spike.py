@@ -113,13 +113,15 @@ def first_spike_times(
         (B, N) float64; inf where the threshold is never reached.
 
     Raises:
-        ValueError: Shapes that do not fit, NaN or -inf among the arrival times.
+        ValueError: Shapes that do not fit, NaN or -inf among the arrival times, NaN among the weights.
     """
     if arrival.ndim != 3 or weight.ndim != 3 or arrival.shape[-1] != weight.shape[-1]:
         raise ValueError(
             f"arrival {tuple(arrival.shape)} and weight {tuple(weight.shape)}: "
             "must be (B, N or 1, E) and (B or 1, N, E) with the same E"
         )
+    if bool(weight.detach().isnan().any()):
+        raise ValueError("weight holds NaN: training diverged; lower the learning rate")
     if arrival.shape[1] not in (1, weight.shape[1]) or weight.shape[0] not in (1, arrival.shape[0]):
         raise ValueError(f"arrival {tuple(arrival.shape)} and weight {tuple(weight.shape)}: N and B must agree or be 1")
     times: Tensor = _FirstSpike.apply(arrival.double(), weight.double(), neuron, max_gradient)

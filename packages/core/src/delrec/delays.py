@@ -49,7 +49,7 @@ def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) ->
     back into the range, so a delay out of range is neither stuck nor driven further.
     """
     bounds = math.inf if highest is None else float(highest), float(lowest)
-    if not (torch.is_grad_enabled() and delay.requires_grad):
+    if not (torch.is_grad_enabled() and delay.requires_grad) or torch.jit.is_tracing():
         return delay.clamp(lowest, highest)
     if delay.is_cpu and readable(delay) and delay.numel():
         smallest, largest = torch.aminmax(delay.detach())

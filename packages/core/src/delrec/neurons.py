@@ -75,8 +75,6 @@ class Neuron(nn.Module):
     def __init__(self, surrogate: Surrogate | None = None, detach_reset: bool = False) -> None:
         super().__init__()
         self.surrogate = surrogate if surrogate is not None else Triangle(1.0)
-        if not isinstance(self.surrogate, Surrogate):
-            raise TypeError(f"surrogate = {surrogate!r}: give a Surrogate, such as ATan(), or make_surrogate('atan')")
         self.detach_reset = flag("detach_reset", detach_reset)
         self.size: int | None = None
 
@@ -84,6 +82,8 @@ class Neuron(nn.Module):
         if name in self.fixed and name in self.__dict__:
             kind = type(self).__name__
             raise AttributeError(f"{name} of {kind} is fixed once made: make another {kind}({name}={value!r}, ...)")
+        if name == "surrogate" and not isinstance(value, Surrogate):
+            raise TypeError(f"surrogate = {value!r}: give a Surrogate, such as ATan(), or make_surrogate('atan')")
         super().__setattr__(name, value)
         if name not in ("training", "__dict__"):  # torch 2.5 gives its proxy of a neuron the same __dict__
             self._enlist()
@@ -131,11 +131,16 @@ class Neuron(nn.Module):
             raise NotImplementedError(f'{kind} must list its state variables, as in states = ("membrane",)')
         count = len(self.states)
         for name, values in (("coefficients", self.coefficients()), ("initial", self.initial())):
+            if not isinstance(values, tuple | list):
+                raise TypeError(f"{name}() of {kind} returns {_shown(values)}: give a tuple")
             for shape in (tuple(v.shape) for v in values if isinstance(v, Tensor)):
                 if shape not in ((), (1,), (size,)):
                     raise ValueError(f"{name}() of {kind} returns {shape}: each is a number, () or (N,)")
         current = torch.zeros(2, size, device=next((p.device for p in self.parameters()), None))
-        out = self.step(current, self.start_states(current), self.coefficients_like(current))
+        start = self.start_states(current)
+        if not isinstance(start, tuple | list) or len(start) != count:
+            raise ValueError(f"initial() of {kind} gives {_shown(start)}: give one value for each of {self.states}")
+        out = self.step(current, start, self.coefficients_like(current))
         if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], tuple)):
             raise TypeError(f"step of {kind} returns {_shown(out)}: give (spike, ({', '.join(self.states)},))")
         if len(out[1]) != count:
@@ -143,6 +148,8 @@ class Neuron(nn.Module):
         for name, value in zip(("the spike", *self.states), (out[0], *out[1]), strict=True):
             if not isinstance(value, Tensor) or value.shape != current.shape:
                 raise ValueError(f"step of {kind} returns {name} as {_shown(value)}: each is a tensor (B, N)")
+            if name in self.states and not value.is_floating_point():
+                raise ValueError(f"step of {kind} returns {name} as {value.dtype}: states are floating-point")
 
     def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
         """Advance one time step: from current and previous state, return the spikes and the state after the reset."""

@@ -71,6 +71,12 @@ class Rules:
     numbers: tuple[float, ...]
     kernels: dict[str, ModuleType] = field(default_factory=dict)
 
+    def check(self, coefficients: int, start: int) -> None:
+        """Raise ValueError if a neuron has another number of coefficients or states now: kernels check no bounds."""
+        for name, now, then in (("coefficients", coefficients, self.coefficients), ("initial", start, self.states)):
+            if now != then:
+                raise ValueError(f"{name}() of a neuron returned {then} values when it was compiled, and now {now}")
+
     def text(self, spelling: Spelling) -> str:
         """Return the three functions in the language of one engine. Raises RuleError for an unknown operator."""
         nodes = {**self.inputs, **self.outputs, "kept": self.kept}
@@ -335,11 +341,20 @@ class _Reader:
             return self.make(_LOGICAL[name], *map(self.condition, args))
         if any(not isinstance(a, Node | Tensor | float | int) for a in args) or node.kwargs.keys() - {"alpha"}:
             name = str(node.target)
+        result = node.meta.get("val")
+        if (
+            name in _PROMOTED
+            and isinstance(result, Tensor)
+            and result.is_floating_point()
+            and result.dtype != self.dtype
+        ):
+            raise RuleError(f"its step computes in {result.dtype} where the layer computes in {self.dtype}")
         return self.call(name, *(a for a in args if isinstance(a, Node | Tensor | float | int)))
 
 
 _CONSTANTS = {"full", "full_like", "scalar_tensor"}
 _SAME = {"alias", "clone", "copy", "detach", "_to_copy", "convert_element_type"}
+_PROMOTED = {"add", "sub", "mul", "div", "pow"}  # a condition times a number is in torch's default dtype
 _LOGICAL = {f"{kind}_{op}": op for kind in ("logical", "bitwise") for op in ("and", "or", "not")}
 
 

@@ -110,6 +110,8 @@ class SigmaSchedule:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the schedule, including its settings, from a `state_dict`, like torch's schedulers."""
+        if state.keys() != vars(self).keys():
+            raise ValueError(f"state with {', '.join(state)}: give what state_dict() returned: {', '.join(vars(self))}")
         vars(self).update(state)
 
 

@@ -243,7 +243,9 @@ class EventLayer:
         blocks, module, neuron = -(-self.size // BLOCK), self._module, self._neuron
         work = torch.zeros(self.batch, blocks, module.WORK // BLOCK, BLOCK, dtype=self.dtype)
         like = torch.zeros(self.batch, self.size, dtype=self.dtype)
-        for first, values in ((module.OLD, neuron.start_states(like)), (module.COEF, neuron.coefficients_like(like))):
+        start, coefficients = neuron.start_states(like), neuron.coefficients_like(like)
+        neuron.rules(self.dtype).check(len(coefficients), len(start))
+        for first, values in ((module.OLD, start), (module.COEF, coefficients)):
             for j, value in enumerate(values):
                 each = pad(value.detach().expand_as(like), (0, blocks * BLOCK - self.size))
                 work[:, :, first // BLOCK + j] = each.view(-1, blocks, BLOCK)

@@ -124,7 +124,9 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     plan = plan_of(neuron, inputs, limit)
     current, history, tiles, slots = inputs.current.contiguous(), inputs.history, plan.tiles, plan.slots
     steps, batch, size = current.shape
-    count, words = room(neuron.rules(current.dtype), inputs, limit)
+    rules = neuron.rules(current.dtype)
+    rules.check(len(inputs.coef), len(inputs.start))
+    count, words = room(rules, inputs, limit)
     spikes, states = torch.empty_like(current), inputs.start.clone(memory_format=torch.contiguous_format)
     traced = current.new_empty(len(states), steps if trace else 0, batch, size)
     planes = current.new_empty(count, steps if keep else 0, batch, size)
