@@ -244,6 +244,16 @@ def test_an_interval_ends_where_scores_do_and_learned_spreads_are_no_learned_del
     assert [page_of([r], primary=None).rows[0].delays for r in (fixed, learned)] == ["fixed", "learned"]
 
 
+def test_hosts_are_told_apart_and_named_once():
+    runs = [made_up.record(m, "digits", r) for m in ("lif", "rlif") for r in range(2)]
+    places = [runs[0].measured | {"host": host} for host in ("A (R) CPU, 2 cores", "B, 4 cores")]
+    mixed = page_of(
+        [r.changed(measured=place) for r, place in zip(runs, places[::-1] + places, strict=True)], primary=None
+    )
+    assert {r["host"] for r in mixed.rows} == {"A (R) CPU, 2 cores; B, 4 cores", "B, 4 cores; A (R) CPU, 2 cores"}
+    assert "on cpu (B, 4 cores; A (R) CPU, 2 cores)" in "".join(said("setup", mixed))
+
+
 def test_latencies_made_elsewhere_never_mix_and_the_newest_never_replaces_unlike():
     runs = [made_up.record(m, "digits", 0) for m in ("lif", "rlif")]
     here = [made_up.latency(m, "digits", 1.2) for m in ("lif", "rlif")]

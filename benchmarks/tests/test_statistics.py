@@ -1,13 +1,14 @@
 """Paired differences, intervals over samples too, verdicts and ranks: against scipy, closed forms, and coverage."""
 
 import math
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
 import pytest
 from delrec_bench.statistics.clusters import crossed, window_blocks
 from delrec_bench.statistics.paired import Estimate, decide, paired, with_tuning
-from delrec_bench.statistics.verdicts import Claim, holm, judge, rank_groups
+from delrec_bench.statistics.verdicts import Claim, holm, judge, mean_over, rank_groups
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -100,10 +101,9 @@ def test_the_standard_error_with_tuning_is_that_of_the_sum():
 
 def test_crossed_variances_by_hand():
     # d = [[0, 2], [4, 10]]: mean 4; rows 1, 7: MS_a = 2 * 18 = 36; columns 2, 6: MS_b = 2 * 8 = 16;
-    # residuals +-1: MS_e = 4. se^2 = (4 + 32 + 12) / 4 = 12; 48^2 / (36^2 + 16^2 + 4^2) is above R - 1 = 1, and with it
-    # the interval would be narrower than that of the rows
+    # residuals +-1: MS_e = 4. se^2 = (4 + 32 + 12) / 4 = 12
     e = crossed([[0, 2], [4, 10]], np.zeros((2, 2)))
-    assert (e.difference, e.se, e.df) == pytest.approx((4, math.sqrt(12), 1))
+    assert (e.difference, e.se, e.df) == pytest.approx((4, math.sqrt(12), 48**2 / (36**2 + 16**2 + 4**2)))
     # d = [[0, 10], [4, 2]]: rows 5, 3: MS_a = 4; columns 2, 6: MS_b = 16; residuals +-3: MS_e = 36; nothing added
     e = crossed([[0, 10], [4, 2]], np.zeros((2, 2)))
     assert (e.difference, e.se, e.df) == pytest.approx((4, 3, 36**2 / (4**2 + 16**2 + 36**2)))
@@ -133,12 +133,20 @@ def coverage(draw, truth, trials=400):
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1, 0.3, 1.0, 3.0])
-def test_the_interval_over_samples_too_is_never_narrower_than_that_over_repetitions(spread):
-    rng = np.random.default_rng(7)
+def test_what_covers_samples_too_is_never_better_known_than_over_repetitions_at_any_level(spread):
+    """Its own tail is often the shorter one at the levels of Holm: ranks were known better than over repetitions."""
+    rng, shorter = np.random.default_rng(7), 0
     for _ in range(40):
-        a = rng.normal(size=(5, 30)) + spread * rng.normal(size=(5, 1))
-        wide, narrow = crossed(a, np.zeros_like(a)), paired(a.mean(1), np.zeros(5))
-        assert wide.low <= narrow.low + 1e-12 and narrow.high <= wide.high + 1e-12
+        a = rng.normal(size=(5, 30)) + spread * rng.normal(size=(5, 1)) + 3 * spread
+        own, alone = crossed(a, np.zeros_like(a)), paired(a.mean(1), np.zeros(5))
+        both = replace(own, alone=alone)
+        for value in ("half_width", "p"):
+            assert getattr(both, value) == max(getattr(own, value), getattr(alone, value))
+        assert both.detectable(99) == max(own.detectable(99), alone.detectable(99))
+        assert both.p_equivalent(9.0) == max(own.p_equivalent(9.0), alone.p_equivalent(9.0))
+        assert mean_over([both, both]).p == max(mean_over([own, own]).p, mean_over([alone, alone]).p)
+        shorter += own.p < alone.p
+    assert shorter or not spread
 
 
 def test_coverage_with_speakers_and_repetitions():

@@ -1,8 +1,8 @@
 """What a page may claim: its declared comparison judged on each task, the others beside it, and ranks."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -95,10 +95,8 @@ class Pairing:
     @property
     def estimate(self) -> Estimate:
         """What the verdict is of: the difference over repetitions, and over clusters where samples come in such."""
-        narrow, wide = self.over_repetitions, self.over_samples if self.clustered else None
-        if narrow.se is None or wide is None or wide.se is None:
-            return narrow
-        return max(narrow, wide, key=lambda e: cast(float, e.high) - cast(float, e.low))
+        alone, wide = self.over_repetitions, self.over_samples if self.clustered else None
+        return alone if alone.se is None or wide is None or wide.se is None else replace(wide, alone=alone)
 
     def _sides(self, values: Any) -> tuple[Any, Any]:
         """What is subtracted from what: (a, b), or of four (a - b, c - d)."""

@@ -179,7 +179,8 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
         "host": [r.measured.get("host") for r in of],
         "code_revision": list(map(revision, of)),
     }
-    values |= {name: " ".join(dict.fromkeys(filter(None, texts))) or None for name, texts in told.items()}
+    for name, texts in told.items():  # a host has blanks of its own
+        values[name] = ("; " if name == "host" else " ").join(dict.fromkeys(filter(None, texts))) or None
     if group:
         values |= _scores(group)
     if not of or "evaluation" not in of[0].configuration:

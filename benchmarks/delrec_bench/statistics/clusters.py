@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
-from delrec_bench.statistics.paired import LEVEL, Estimate
+from delrec_bench.statistics.paired import Estimate
 
 
 def crossed(method: ArrayLike, control: ArrayLike, clusters: Sequence[object] | None = None) -> Estimate:
@@ -25,9 +24,8 @@ def crossed(method: ArrayLike, control: ArrayLike, clusters: Sequence[object] | 
         u[r, c] = mu + a[r] + b[c] + e[r, c]
         se^2 = (MS_e + max(MS_a - MS_e, 0) + max(MS_b - MS_e, 0)) / (R G)
 
-    MS being the two-way mean squares, and df Satterthwaite's, or R - 1 where with those the interval would be narrower
-    than that over repetitions alone: what holds more cannot be known better. With R = 1 it is the interval over
-    clusters alone, for that one repetition. (Searle, Casella & McCulloch, Variance Components, 1992, chapter 4; two-way
+    MS being the two-way mean squares, and df Satterthwaite's. With R = 1 it is the interval over clusters alone, for
+    that one repetition. (Searle, Casella & McCulloch, Variance Components, 1992, chapter 4; two-way
     clustering as in Cameron, Gelbach & Miller 2011.)
 
     Args:
@@ -64,10 +62,7 @@ def _two_way(u: NDArray[np.float64]) -> tuple[float, float]:
     total = ms_error + max(ms_rows - ms_error, 0.0) + max(ms_clusters - ms_error, 0.0)
     parts = ((ms_rows, R - 1), (ms_clusters, G - 1), (ms_error, df_error))
     spread = sum(ms**2 / df for ms, df in parts)
-    df = total**2 / spread if spread else float(df_error)
-    quantiles = stats.t.ppf(0.5 + LEVEL / 2, [df, R - 1])
-    narrower = total * quantiles[0] ** 2 < ms_rows * quantiles[1] ** 2
-    return math.sqrt(total / (R * G)), float(R - 1) if narrower else df
+    return math.sqrt(total / (R * G)), total**2 / spread if spread else float(df_error)
 
 
 def window_blocks(windows: int, width: int) -> list[int]:

@@ -1,5 +1,7 @@
 """Two methods on one task, paired by repetition: the difference, its interval, and what may be said of it."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,35 +21,44 @@ Word = Literal["better", "worse", "equivalent", "inconclusive"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference (method minus control, in the unit of the scores) with its standard error, for Student's t."""
+    """A difference (method minus control, in the unit of the scores) with its standard error, for Student's t.
+
+    Of one that covers more than repetitions, `alone` is that over repetitions alone. What holds more cannot be known
+    better: at every level, the wider interval and the larger p value of the two are its own.
+    """
 
     difference: float | None  # its mean; None where no repetition is shared
     n: int  # how many values it is the mean of: repetitions
     se: float | None = None  # None where the spread is unknown: below two values, or where all are equal and not 0
     df: float = 0.0  # degrees of freedom of se
     sd: float | None = None  # sample standard deviation of the n values (ddof 1); None below two
+    alone: Estimate | None = None
 
-    def _end(self, sign: int) -> float | None:
+    @property
+    def half_width(self) -> float | None:
+        """Half the t interval, t_df se; None where unknown."""
         if self.se is None or self.difference is None:
             return None
-        return self.difference + sign * (self.se * float(stats.t.ppf(0.5 + LEVEL / 2, self.df)) if self.se else 0.0)
+        own = self.se * float(stats.t.ppf(0.5 + LEVEL / 2, self.df)) if self.se else 0.0
+        return max(own, (self.alone and self.alone.half_width) or 0.0)
 
     @property
     def low(self) -> float | None:
-        """Lower end of the t interval, difference - t_df se; None where unknown."""
-        return self._end(-1)
+        """Lower end of the interval."""
+        return None if self.half_width is None or self.difference is None else self.difference - self.half_width
 
     @property
     def high(self) -> float | None:
-        """Upper end of the t interval."""
-        return self._end(1)
+        """Upper end of the interval."""
+        return None if self.half_width is None or self.difference is None else self.difference + self.half_width
 
     @property
     def p(self) -> float | None:
         """Two-sided p value of "the difference is 0", 2 P(t_df > |difference| / se)."""
         if self.se is None or self.difference is None:
             return None
-        return min(1.0, 2 * _tail(abs(self.difference), self.se, self.df))
+        own = min(1.0, 2 * _tail(abs(self.difference), self.se, self.df))
+        return max(own, (self.alone and self.alone.p) or 0.0)
 
     def p_equivalent(self, margin: float) -> float | None:
         """p value of "the difference lies outside +-margin", by two one-sided tests (TOST).
@@ -59,7 +70,8 @@ class Estimate:
         if self.se is None or self.difference is None:
             return None
         distances = (self.difference + margin, margin - self.difference)
-        return max(_tail(distance, self.se, self.df) for distance in distances)
+        own = max(_tail(distance, self.se, self.df) for distance in distances)
+        return max(own, (self.alone and self.alone.p_equivalent(margin)) or 0.0)
 
     def detectable(self, family: int = 1) -> float | None:
         """The smallest true difference (absolute) that a design with this spread finds with 80 percent power.
@@ -79,7 +91,8 @@ class Estimate:
         upper = critical + 1.0
         while lacking(upper) < 0.0:
             upper *= 2.0
-        return self.se * float(optimize.brentq(lacking, 1e-6, upper, xtol=1e-9))
+        own = self.se * float(optimize.brentq(lacking, 1e-6, upper, xtol=1e-9))
+        return max(own, (self.alone and self.alone.detectable(family)) or 0.0)
 
 
 def _tail(distance: float, se: float, df: float) -> float:

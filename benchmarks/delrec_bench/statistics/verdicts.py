@@ -64,7 +64,7 @@ def judge(claims: Sequence[Claim], absent: int = 0) -> list[Verdict]:
     ways only); `absent` are primaries that nothing is known of yet, which the family counts all the same. An
     exploratory one is judged by its own interval, and its kind says that nothing was corrected.
     """
-    compared = [c.estimate if c.estimate.n > SHOWN_ONLY else replace(c.estimate, se=None) for c in claims]
+    compared = [c.estimate if c.estimate.n > SHOWN_ONLY else replace(c.estimate, se=None, alone=None) for c in claims]
     primary = [i for i, c in enumerate(claims) if c.primary]
     within = [None if (m := claims[i].margin) is None else compared[i].p_equivalent(m) for i in primary]
     differs = dict(zip(primary, holm([*(compared[i].p for i in primary), *[None] * absent]), strict=False))
@@ -101,7 +101,8 @@ def mean_over(estimates: Sequence[Estimate]) -> Estimate | None:
     if k < 2 or len(known) < k or any(e.n <= SHOWN_ONLY for e in estimates):
         return None
     se, df = summed((se**2, df) for _, se, df in known)
-    return Estimate(sum(difference for difference, _, _ in known) / k, k, se=se / k, df=df)
+    alone = mean_over([e.alone or e for e in estimates]) if any(e.alone for e in estimates) else None
+    return Estimate(sum(difference for difference, _, _ in known) / k, k, se=se / k, df=df, alone=alone)
 
 
 def rank_groups(
