@@ -186,7 +186,7 @@ def score(
 
     _, tasks = places.tables()
     seeds = Seeds.of(repetition)
-    loaded = tasks[task].load(TaskOptions(), seeds.split, seeds.permutation, tasks[task].folder(data), places.workspace)
+    loaded = tasks[task].read(TaskOptions(), seeds.split, seeds.permutation, tasks[task].folder(data), places.workspace)
     predictions, targets = read_predictions(file, loaded), loaded.test.targets.numpy()
     metric, total = metric_named(loaded.metric), len(targets)
     value = float(metric.score(predictions, targets))

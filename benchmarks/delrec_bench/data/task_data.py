@@ -130,6 +130,13 @@ class TaskData:
         """Whether what is predicted is a class; else a value."""
         return metric_named(self.metric).classifies
 
+    def impossible(self, predictions: Any) -> list[tuple[np.ndarray, str]]:
+        """Which predictions (n,) cannot be, and what they must be."""
+        wrong = [(~np.isfinite(predictions), "must be a finite number")]
+        if self.classifies:
+            wrong.append((~np.isin(predictions, range(self.classes)), f"must be a class from 0 to {self.classes - 1}"))
+        return wrong
+
     def identity(self) -> dict[str, Any]:
         """What a key says of the data."""
         names = ("name", "kind", "digest", "classes", "channels", "steps", "step_ms", "representation")

@@ -79,7 +79,7 @@ def evaluate_network(
     if not isinstance(network, nn.Module):
         raise BenchError(f"evaluate: {network!r} is neither the name of a method nor a torch.nn.Module")
     seeds = Seeds.of(repetition)
-    data = task.load(TaskOptions(**options), seeds.split, seeds.permutation, None, workspace)
+    data = task.read(TaskOptions(**options), seeds.split, seeds.permutation, None, workspace)
     model: Any = network if isinstance(network, Trainable) else _Wrapped(network)
     first = next(network.parameters(), torch.empty(0))
     dtype = "float64" if first.dtype == torch.float64 else "float32"
