@@ -97,8 +97,7 @@ class Plugins(dict[str, T]):
                 wanted = f"{self.of.__module__}.{self.of.__name__}"
                 raise BenchError(f"{where}: {self.declared} has an entry of type {type(entry).__name__}, not {wanted}")
             if not (isinstance(entry.name, str) and NAME.fullmatch(entry.name)):
-                wanted = "a name consists of letters, digits, '.', '_', '+', '-' and single spaces; rename it"
-                raise BenchError(f"{where}: {self.kind} {entry.name!r}: {wanted}")
+                raise BenchError(f"{where}: {self.kind} {entry.name!r}: name it by letters, digits, '.', '_', '+', '-'")
             for name in (item.name for item in fields(entry) if item.type is str):
                 if not (isinstance(text := getattr(entry, name), str) and text.isprintable()):
                     raise BenchError(f"{where}: {self.kind} '{entry.name}': {name} is {text!r}; give one line of text")

@@ -1,6 +1,5 @@
 """What a method is, and how methods are found."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from torch import nn
 
 from delrec_bench.errors import BenchError, RunError, nearest, raised
 from delrec_bench.plugins import Plugins
+from delrec_bench.records import plain
 
 if TYPE_CHECKING:
     from delrec import Trainable
@@ -59,8 +59,8 @@ class Method:
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
                 raise BenchError(f"method {self.name!r}: {name} is {getattr(self, name)!r}; give one line of text")
         try:
-            json.dumps({**self.settings})
-        except (TypeError, ValueError) as error:
+            plain({**self.settings})
+        except (BenchError, TypeError) as error:
             raise BenchError(f"method '{self.name}': settings must be plain values by name ({error})") from None
         if not all(isinstance(key, tuple) and len(key) == 2 for key in self.presets):
             raise BenchError(f"method '{self.name}': a key of presets is not (task or family, profile)")

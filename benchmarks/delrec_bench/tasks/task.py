@@ -67,15 +67,14 @@ class Task:
         """Call `load`; a `BenchError` says what is wrong with the data, a `RunError` what the task's code raised."""
         try:
             data = self.load(*where)
-            wrong = next(_wrong(self, data), None)
+            for fault in _faults(self, data):
+                raise BenchError(f"task '{self.name}': {fault}")
+            return data
         except (Exception, SystemExit) as error:
             if isinstance(error, BenchError | RunError) or no_room(error):
                 raise
             kind = BenchError if "TaskData.__init__" in str(error) else RunError
             raise kind(f"task '{self.name}': its load raised {raised(error)}") from error
-        if wrong is not None:
-            raise BenchError(f"task '{self.name}': {wrong}")
-        return data
 
     @property
     def classifies(self) -> bool:
@@ -83,8 +82,8 @@ class Task:
         return metric_named(self.metric).classifies
 
 
-def _wrong(task: Task, data: Any) -> Iterator[str]:
-    """Say what is wrong with a task's data; of faults that follow from another only the first counts."""
+def _faults(task: Task, data: Any) -> Iterator[str]:
+    """Say what is wrong with a task's data; only the first counts, from which others may follow."""
     if not isinstance(data, TaskData):
         yield f"its load returned {data!r:.60}, not TaskData"
     if data.metric != task.metric:
