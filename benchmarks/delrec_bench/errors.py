@@ -6,6 +6,7 @@ import tempfile
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class BenchError(Exception):
@@ -31,6 +32,12 @@ class RunError(Exception):
 
 class DivergedError(RunError):
     """Its training left the finite numbers: what the settings do, on any computer; a result, though no score."""
+
+
+def raised(error: BaseException) -> str:
+    """What a user's code raised, and where, in a line."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
 
 
 _DISK = errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT

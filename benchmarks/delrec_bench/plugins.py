@@ -9,8 +9,10 @@ A distribution names its modules in its pyproject.toml:
 import hashlib
 import importlib.metadata
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self, TypeVar
@@ -18,6 +20,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from delrec_bench.errors import BenchError, nearest
 
 T = TypeVar("T")
+NAME = re.compile(r"\w[\w.+-]*( [\w.+-]+)*")  # a folder, and a word of the command line, which splits at ':', ',', '='
 KNOWN: dict[tuple[Any, ...], Any] = {}
 """The tables that were made in this process, by class, files and what these hold."""
 
@@ -87,15 +90,17 @@ class Plugins(dict[str, T]):
 
     def _add(self, where: str, module: ModuleType) -> None:
         entries = getattr(module, self.declared, None)
-        if entries is None:
+        if entries in (None, [], ()):
             raise BenchError(f"{where}: it defines no {self.declared}; add one, or let the file name start with '_'")
         for entry in entries if isinstance(entries, list | tuple) else [entries]:
             if not isinstance(entry, self.of):
                 wanted = f"{self.of.__module__}.{self.of.__name__}"
                 raise BenchError(f"{where}: {self.declared} has an entry of type {type(entry).__name__}, not {wanted}")
-            if found := set(":,=") & set(entry.name):
-                split = f"the command line splits names at '{min(found)}'; rename it"
-                raise BenchError(f"{where}: {self.kind} '{entry.name}': {split}")
+            if not (isinstance(entry.name, str) and NAME.fullmatch(entry.name)):
+                raise BenchError(f"{where}: {self.kind} {entry.name!r}: name it by letters, digits, '.', '_', '+', '-'")
+            for name in (item.name for item in fields(entry) if item.type is str):
+                if not (isinstance(text := getattr(entry, name), str) and text.isprintable()):
+                    raise BenchError(f"{where}: {self.kind} '{entry.name}': {name} is {text!r}; give one line of text")
             if entry.name in self:
                 raise BenchError(f"{where}: {self.kind} '{entry.name}' already exists; choose another name")
             self[entry.name] = entry

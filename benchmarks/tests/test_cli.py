@@ -92,6 +92,7 @@ def test_a_forecast_is_told_in_its_own_metric(checkout, capsys):
         ("reproduce --data shd", "--data 'shd' is not TASK=DIR"),
         ("reproduce --data shd=a --data shd=b", "--data names shd twice"),
         ("reproduce --only-tasks=,", "--only-tasks is ',' and names nothing"),
+        ("reproduce --dry-run --only-tasks digits --data digits=.", "task 'digits' does not accept your own files"),
         ("run lif digits --root nowhere", "--root 'nowhere' is not a folder"),
         ("list methods --methods=", "--methods is ''; give a folder"),
     ],

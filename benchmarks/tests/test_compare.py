@@ -103,6 +103,9 @@ def test_two_sets_of_runs_are_compared_row_by_row_and_the_exit_code_follows(tmp_
     assert code == 1 and lines[-1] == "Not reproduced: 2 of 3 rows equal, 1 different."
     publish(tmp_path / "reports", made)
     assert compared("published", str(ours)) == (0, ["Reproduced: 4 of 4 rows equal."])
+    other = written(tmp_path / "other", made_up.pair_of(0.1, n=1, tasks=("formants-20",)))
+    code, (line,) = compared(str(ours), str(other))
+    assert code == 1 and line == f"Nothing was compared: '{ours}' and '{other}' have no run in common."
     code, (line,) = compared(str(ours), "lif")
     assert code == 2 and "'lif' is not a set of runs" in line
 

@@ -130,7 +130,7 @@ def test_what_does_not_fit_the_data_is_refused(workspace):
     with pytest.raises(BenchError, match=r"network\.skip_steps is 64, but 'digits' has only 64 steps"):
         resolve(skipping, METHODS, TASKS, workspace)
     tasks = TaskTable(digits=replace(TASKS["digits"], metric="nmse"))
-    with pytest.raises(BenchError, match="task 'digits' declares the metric 'nmse', its data 'accuracy'"):
+    with pytest.raises(BenchError, match="task 'digits': it declares the metric 'nmse', its data 'accuracy'"):
         resolve(Request("lif", "digits"), METHODS, tasks, workspace)
 
 

@@ -53,7 +53,7 @@ BROKEN = {
     "ragged": ({"spikes__units": [[1], [5], [], [0, 1, 2]]}, "sample 0 has 2 times but 1 units"),
     "no sample": (
         {"spikes__times": [], "spikes__units": [], "labels": np.zeros(0, "u2"), "extra__speaker": None},
-        "contains no samples",
+        "contains no samples; copy or fetch it again",
     ),
     **{f"unit {x}": ({"spikes__units": partial(floats, x)}, "sample 0 has unit") for x in (-3, 1.5, 1e300)},
     "a huge unit": ({"spikes__units": [[1, 65535], [5], [], [0, 1, 2]]}, "sample 0 has unit 65535, outside 0 to 699"),

@@ -2,14 +2,20 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from delrec_bench import plugins
 from delrec_bench.app.options import Places
-from delrec_bench.errors import BenchError
-from delrec_bench.methods.method import find_methods
+from delrec_bench.config import Request, resolve
+from delrec_bench.data.samples import DenseSamples
+from delrec_bench.data.task_data import TaskData
+from delrec_bench.errors import BenchError, RunError
+from delrec_bench.methods.method import Method, MethodTable, find_methods
 from delrec_bench.metrics.metric import MetricTable
+from delrec_bench.runs import perform
 from delrec_bench.tasks.task import find_tasks
 
 METHODS = """
@@ -31,6 +37,7 @@ from delrec_bench.metrics.nmse import METRIC as NMSE
 METRIC = replace(NMSE, name="measured")
 """
 FIND = {"method": find_methods, "task": find_tasks, "metric": MetricTable.found}
+OWN = {"method": "visitor", "task": "visited", "metric": "measured"}
 FILES = {"method": METHODS, "task": TASK, "metric": METRIC}
 
 
@@ -63,9 +70,24 @@ def test_a_file_of_a_folder_is_found_and_a_helper_beside_it_is_not_read(kind, tm
             ("method", METHODS.replace("control=None", f'{role}="rlf"'), f"{role} 'rlf'; did you mean 'rlif'")
             for role in ("control", "searched_with")
         ),
+        ("method", METHODS.replace("control=None", 'control="visitor"'), "it is its own control"),
         ("task", TASK.replace("visited", "digits"), "'digits' already exists"),
-        ("task", TASK.replace("visited", "a:b"), "task 'a:b': the command line splits names at ':'; rename it"),
-        ("method", METHODS.replace('"visitor"', '"a,b"'), "method 'a,b': the command line splits names at ','"),
+        *(
+            (kind, FILES[kind].replace(f'name="{OWN[kind]}"', f"name={name!r}"), "name it by letters|one line")
+            for kind in FIND
+            for name in ("a:b", "a,b", "a\nb", "../b", "x@y", "  ", "", 5, None)
+        ),
+        *(
+            ("method", METHODS.replace('title="Visitor"', wrong), message)
+            for wrong, message in (
+                ("title=5", "title is 5; give one line of text"),
+                ('summary="a\\tb"', r"summary is 'a\\tb'; give one line"),
+                ('presets={"digits": {}}', "a key of presets is not"),
+                ("settings=[1]", "settings must be plain values"),
+                ('settings={"f": print}', "settings must be plain values by name"),
+            )
+        ),
+        ("method", "METHODS = []", "it defines no METHODS"),
         ("task", TASK.replace('"visited"', '"visited", family="sound"'), "family 'sound'"),
         ("task", TASK.replace('"visited"', '"visited", metric="acuracy"'), "no metric 'acuracy'; did you mean"),
         ("metric", METRIC.replace("measured", "nmse"), "'nmse' already exists"),
@@ -77,6 +99,52 @@ def test_a_wrong_file_is_named(kind, text, message, tmp_path):
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(BenchError, match=rf"(mine\.py|method 'visitor':).*({message})"):
         FIND[kind]([tmp_path])
+
+
+def made(**changes):
+    """Made data of the task digits."""
+    data = dict.fromkeys(("train", "valid", "test"), samples())
+    data |= {"name": "digits", "kind": "EMBEDDED", "digest": "a", "representation": "values"}
+    return TaskData(**data | {"steps": 5, "channels": 2, "classes": 3} | changes)
+
+
+def samples(values=0.0, count=3, targets=3):
+    return DenseSamples(np.full((count, 5, 2), values, np.float32), np.arange(targets))
+
+
+@pytest.mark.parametrize(
+    ("load", "message", "error"),
+    [
+        (lambda: None, "its load returned None, not TaskData", BenchError),
+        (lambda: TaskData(name="digits"), "its load raised TypeError: .*'valid'.* .test_plugins.py, line", BenchError),
+        (lambda: {}["x"], r"its load raised KeyError: 'x' \(test_plugins.py, line", RunError),
+        (lambda: made(kind="FOO"), "its data is of kind 'FOO'; known: DRAWN, EMBEDDED", BenchError),
+        (lambda: made(name="shd"), "its data is named 'shd'; name it 'digits'", BenchError),
+        (lambda: made(digest=""), "its data has no digest", BenchError),
+        (lambda: made(steps=6), "train has 5 steps, 2 channels, TaskData 6 and 2", BenchError),
+        (lambda: made(test=samples(targets=2)), "test has 3 samples and 2 targets", BenchError),
+        (lambda: made(test=samples(count=0, targets=0)), "test has no samples", BenchError),
+        (lambda: made(valid=samples([0, np.nan])), "valid sample 0: its input is NaN or infinite", BenchError),
+    ],
+)
+def test_what_is_wrong_with_the_data_of_a_task_is_said(load, message, error):
+    with pytest.raises(error, match=f"^task 'digits': {message}"):
+        replace(find_tasks()["digits"], load=load).read()
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"build": lambda *_: None}, "its build returned None; it must return a network"),
+        ({"floor": lambda _: [1, 2, 3]}, "its floor gives 3 predictions for 360 samples"),
+        ({"floor": lambda _: [0.5] * 360}, "its floor gives 0.5, which must be a class from 0 to 9"),
+        ({"floor": lambda _: [-7] * 360}, "its floor gives -7, which must be a class from 0 to 9"),
+    ],
+)
+def test_a_method_that_gives_no_network_or_impossible_predictions_is_named(declared, message, workspace):
+    table = MethodTable(mine=Method(name="mine", summary="s", source="s", learned="w", **declared))
+    with pytest.raises(BenchError, match=f"method 'mine': {message}"):
+        perform(resolve(Request("mine", "digits"), table, find_tasks(), workspace), workspace)
 
 
 def test_a_file_is_executed_once_until_it_changes(tmp_path, monkeypatch):

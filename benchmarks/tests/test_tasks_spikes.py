@@ -143,7 +143,7 @@ def test_times_in_other_units_are_refused_or_said(load, corpus, capsys):
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert f"{data.dropped_events:,} of" in said and "shd:mine@" in said and "seconds" in said
     change(path, "spikes/times", [part * 1e6 + 2e6 for part in seconds])
-    with pytest.raises(BenchError, match=r"shd_train.h5 has no spike in any step; times must be in seconds"):
+    with pytest.raises(BenchError, match=r"mine/shd_train.h5 has no spike in any step; times must be in seconds"):
         load("shd")
 
 
@@ -279,7 +279,7 @@ def test_files_that_name_one_label_differently_are_refused(load, corpus):
     change(path, "extra/keys", lambda file: file.create_dataset("extra/keys", data=[b"a", b"b", b"c", b"d", b"e"]))
     assert load().classes == CLASSES, "one more name contradicts nothing"
     change(path, "extra/keys", lambda file: file.create_dataset("extra/keys", data=[b"a", b"c", b"b", b"d"]))
-    with pytest.raises(BenchError, match=r"shd_test.h5 calls label 1 'c', shd_train.h5 calls it 'b'; .*extra/keys"):
+    with pytest.raises(BenchError, match=r"shd_test.h5 calls label 1 'c', .*mine/shd_train.h5 .* 'b'; .*extra/keys"):
         load()
 
 
@@ -288,10 +288,10 @@ def test_without_names_of_classes_the_training_labels_decide(load, corpus):
         change(corpus / f"{name}.h5", "extra/keys", None)
     assert load().classes == CLASSES
     change(corpus / "shd_test.h5", "labels", np.arange(24) % 5)
-    with pytest.raises(BenchError, match="sample 4 has label 4, the training file has classes 0 to 3"):
+    with pytest.raises(BenchError, match="mine/shd_test.h5: sample 4 has label 4, the .* file has classes 0 to 3"):
         load()
     change(corpus / "shd_train.h5", "labels", np.ones(24, int))
-    with pytest.raises(BenchError, match="shd_train.h5: every sample has label 1; two classes are needed"):
+    with pytest.raises(BenchError, match="mine/shd_train.h5: every sample has label 1; two classes are needed"):
         load()
 
 

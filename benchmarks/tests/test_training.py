@@ -190,7 +190,7 @@ def test_accuracy_is_correct_over_total_whatever_the_batches(monkeypatch):
 
 
 class Broken(Network):
-    """Its readout is not finite; or it is fine in training, and not as deployed."""
+    """Its readout is not finite; or it is fine in training, and not as deployed, for all samples or for one."""
 
     def __init__(self, how):
         super().__init__(network().config)
@@ -203,15 +203,27 @@ class Broken(Network):
     def classify(self, inputs):
         broken = self.how == "deployed" and not self.training and self.stepped
         scores = super().classify(inputs * math.nan if broken else inputs)
+        if self.how == "one" and not self.training and self.stepped:
+            scores[-1, 0] = math.nan
         return scores * math.inf if self.how == "readout" else scores
 
 
 @pytest.mark.parametrize(
-    ("how", "message"), [("readout", "the loss is nan in epoch 1: .*lower"), ("deployed", "epoch 1: .*NaN")]
+    ("how", "message"),
+    [
+        ("readout", "the loss is nan in epoch 1: .*lower"),
+        ("deployed", "epoch 1: .*NaN"),
+        ("one", "epoch 1: .*outputs that are not finite; lower"),
+    ],
 )
 def test_what_is_not_finite_ends_the_run_as_diverged(how, message):
     with pytest.raises(DivergedError, match=message):
         fit(Broken(how), samples(4), samples(seed=1), TrainingConfig(epochs=1))
+    if how != "readout":
+        model = Broken(how)
+        fit(model, samples(4), None, TrainingConfig(epochs=1))
+        with pytest.raises(DivergedError, match=message.replace("epoch 1", "the test set")):
+            score_test(model, HeldOut(samples(seed=2)))
 
 
 def test_outputs_of_another_shape_are_named():

@@ -102,7 +102,7 @@ def export_splits(
             files = tasks[name].folder(own.get(name))
             for repetition in range(repetitions):
                 seeds = Seeds.of(repetition)
-                loaded = tasks[name].load(TaskOptions(), seeds.split, seeds.permutation, files, places.workspace)
+                loaded = tasks[name].read(TaskOptions(), seeds.split, seeds.permutation, files, places.workspace)
                 written += written_splits(loaded, repetition, asdict(seeds), folder)
         except BenchError as error:
             if asked:

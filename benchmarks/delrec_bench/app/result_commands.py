@@ -66,7 +66,7 @@ def compare(
 ) -> Answer:
     """Compare two methods on each task, or check whether two sets of runs are equal, consistent or different.
 
-    Two sets of runs that are different exit with code 1.
+    Two sets of runs that are different, or have no run in common, exit with code 1.
     """
     from delrec_bench.statistics.reproduced import judge, match
 
@@ -80,6 +80,8 @@ def compare(
         )
     found = judge(*match(left, right, lambda record: f"{record.method} on {record.task}"))
     content: dict[str, Any] = {"word": found.word, "rows": [dict(vars(row)) for row in found.rows]}
+    if not found.rows:
+        return Answer(content, f"Nothing was compared: '{a}' and '{b}' have no run in common.", 1)
     return Answer(content, "\n".join([*found.lines, str(found)]), 1 if found.word == "different" else 0)
 
 
@@ -186,7 +188,7 @@ def score(
 
     _, tasks = places.tables()
     seeds = Seeds.of(repetition)
-    loaded = tasks[task].load(TaskOptions(), seeds.split, seeds.permutation, tasks[task].folder(data), places.workspace)
+    loaded = tasks[task].read(TaskOptions(), seeds.split, seeds.permutation, tasks[task].folder(data), places.workspace)
     predictions, targets = read_predictions(file, loaded), loaded.test.targets.numpy()
     metric, total = metric_named(loaded.metric), len(targets)
     value = float(metric.score(predictions, targets))

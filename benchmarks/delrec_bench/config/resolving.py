@@ -6,7 +6,7 @@ The result is plain data, `Resolved.asked`, from which another process has the s
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -62,10 +62,6 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
     engine = "none" if method.floor else _engine(request.engine, device)
     data = _data(values, task, request.data, workspace)
-    if data.metric != task.metric:
-        raise BenchError(
-            f"task '{task.name}' declares the metric '{task.metric}', its data '{data.metric}'; they must be the same"
-        )
     if method.build is not None:
         values = with_budget(method, values, data.channels, data.classes)
         if (skipped := values["network"].get("skip_steps", 0)) >= data.steps:
@@ -120,13 +116,12 @@ def _data(values: Mapping[str, Any], task: Task, folder: str | None, workspace: 
     place = task.folder(folder)
     files = [] if place is None else sorted(filter(Path.is_file, place.resolve().iterdir()))
     changed = tuple((file, file.stat().st_mtime_ns) for file in files)
-    return _read(changed, task.load, options, seeds.split, seeds.permutation, place, workspace)
+    return _read(changed, task.read, options, seeds.split, seeds.permutation, place, workspace)
 
 
 @lru_cache(2)  # the methods of one task and repetition follow each other in a study and share their data
-def _read(changed: Any, load: Any, *where: Any) -> TaskData:
-    data: TaskData = load(*where)
-    return data
+def _read(changed: Any, read: Callable[..., TaskData], *where: Any) -> TaskData:
+    return read(*where)
 
 
 def _engine(name: str, device: str) -> str:

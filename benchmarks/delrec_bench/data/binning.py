@@ -108,7 +108,7 @@ def _blocks(path: Path, file: Any) -> Iterator[EventBlock]:
     labels = _numbers(path, found["labels"], "label")
     speakers = _numbers(path, found["extra/speaker"], "extra/speaker") if "extra/speaker" in found else None
     if not len(labels):
-        raise BenchError(f"{path}: contains no samples")
+        raise BenchError(f"{path}: contains no samples; copy or fetch it again")
     keys = np.asarray(_dataset(path, file, "extra/keys", "SOUuif")[()]) if "extra/keys" in file else np.empty(0)
     named = tuple(key.decode(errors="replace") if isinstance(key, bytes) else str(key) for key in keys.tolist())
     classes = len(named)

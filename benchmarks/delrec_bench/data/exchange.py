@@ -9,6 +9,7 @@ and the pixel shown at each step in permuted tasks.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,16 +57,14 @@ def read_predictions(path: Path, data: TaskData) -> np.ndarray:
         wanted = "give a csv of numbers with the columns position and prediction"
         raise BenchError(f"{path} cannot be read ({said}); {wanted}") from error
     total, position, value = len(data.test), table["position"], table["prediction"]
-    wrong = [
+    wrong: list[Any] = [
         (position, ~position.isin(range(total)), f"must be from 0 to {total - 1}"),
         (position, position.duplicated(), "appears twice; give each sample once"),
-        (value, ~np.isfinite(value), "must be a finite number"),
+        *((value, bad, why) for bad, why in data.impossible(value)),
     ]
-    if data.classifies:
-        wrong.append((value, ~value.isin(range(data.classes)), f"must be a class from 0 to {data.classes - 1}"))
     for column, bad, why in wrong:
         if bad.any():
-            line = int(bad.idxmax())
+            line = table.index[int(np.argmax(bad))]
             raise BenchError(f"{path}, line {line + 2}: {column.name} {column[line]:.15g} {why}")
     if len(table) < total:
         missing = min(set(range(total)) - set(position))

@@ -130,6 +130,13 @@ class TaskData:
         """Whether what is predicted is a class; else a value."""
         return metric_named(self.metric).classifies
 
+    def impossible(self, predictions: Any) -> list[tuple[np.ndarray, str]]:
+        """Which predictions (n,) cannot be, and what they must be."""
+        wrong = [(~np.isfinite(predictions), "must be a finite number")]
+        if self.classifies:
+            wrong.append((~np.isin(predictions, range(self.classes)), f"must be a class from 0 to {self.classes - 1}"))
+        return wrong
+
     def identity(self) -> dict[str, Any]:
         """What a key says of the data."""
         names = ("name", "kind", "digest", "classes", "channels", "steps", "step_ms", "representation")
@@ -191,13 +198,13 @@ def assemble(
     `made` here. A `BenchError` names files that are not the task's, labels or options that do not fit, or too
     many bins.
     """
-    parts = binned(recordings, bins, workspace)
+    parts, place = binned(recordings, bins, workspace), folder or workspace.data / task
     top = max(part.top for part in parts.values())
     if 0 < top <= bins.channels < bins.source:  # a corpus of fewer channels than a network is given: none are summed
         bins = replace(bins, channels=top, source=top)
         parts = binned(recordings, bins, workspace)
     if not parts["train"].spikes.nnz:
-        said = f"{parts['train'].name} has no spike in any step"
+        said = f"{place / parts['train'].name} has no spike in any step"
         raise BenchError(f"{said}; times must be in seconds, from the start of each sample")
     counts = {split: len(part.labels) for split, part in parts.items()}
     kind: Kind = "EMBEDDED" if made else "OFFICIAL" if official and official.items() <= counts.items() else "STAND-IN"
@@ -211,7 +218,7 @@ def assemble(
     elif steps is None:
         steps = max(part.longest for split, part in parts.items() if split != "test")
     need_memory(4 * BATCH * steps * bins.channels, f"{BATCH} samples of {steps:,} steps and {bins.channels} channels")
-    _check_labels(parts)
+    _check_labels({split: replace(part, name=str(place / part.name)) for split, part in parts.items()})
     name = task if folder is None else f"{task}:{folder.resolve().name}@{digest[:8]}"
     spoken = kind != "OFFICIAL" and all(part.speakers is not None for part in parts.values())
     usual = "random" if "valid" not in parts else "speaker" if spoken else "file"

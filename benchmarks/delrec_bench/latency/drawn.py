@@ -15,7 +15,7 @@ from delrec_bench.data.speech import Corpus
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.records import canonical_json, digest
 from delrec_bench.tasks import shd, ssc
-from delrec_bench.tasks.task import Loader, TaskTable
+from delrec_bench.tasks.task import Task, TaskTable
 
 SAMPLES = 256  # the largest published batch
 SPEECH: dict[str, tuple[Corpus, float]] = {"shd": (shd.CORPUS, 7000.0), "ssc": (ssc.CORPUS, 5700.0)}
@@ -26,13 +26,13 @@ CLASSES = {"shd": 20, "ssc": 35, "ps-mnist": 10}
 
 def with_drawn_inputs(tasks: TaskTable) -> TaskTable:
     """The tasks, three of them with drawn inputs where no folder of a user's own files is named."""
-    own = {name: replace(tasks[name], load=_loader(name, tasks[name].load)) for name in CLASSES if name in tasks}
+    own = {name: _with_drawn(tasks[name]) for name in CLASSES if name in tasks}
     return TaskTable({**tasks, **own})
 
 
-@cache  # one loader for each, so that methods of equal options share what it drew
-def _loader(name: str, load: Loader) -> Loader:
-    return lambda options, *where: drawn(name, options) if where[2] is None else load(options, *where)
+@cache  # one for each, so that methods of equal options share what it drew
+def _with_drawn(task: Task) -> Task:
+    return replace(task, load=lambda o, *of: drawn(task.name, o) if of[2] is None else task.load(o, *of))
 
 
 def drawn(name: str, options: TaskOptions, samples: int = SAMPLES) -> TaskData:

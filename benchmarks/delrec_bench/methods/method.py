@@ -1,13 +1,13 @@
 """What a method is, and how methods are found."""
 
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from delrec_bench.errors import BenchError, RunError, nearest
+from delrec_bench.errors import BenchError, RunError, nearest, raised
 from delrec_bench.plugins import Plugins
+from delrec_bench.records import plain
 
 if TYPE_CHECKING:
     from delrec import Trainable
@@ -56,6 +56,14 @@ class Method:
         for name in ("name", "summary", "source", "learned"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
                 raise BenchError(f"method {self.name!r}: {name} is {getattr(self, name)!r}; give one line of text")
+        try:
+            plain({**self.settings})
+        except (BenchError, TypeError) as error:
+            raise BenchError(f"method '{self.name}': settings must be plain values by name ({error})") from None
+        if not all(isinstance(key, tuple) and len(key) == 2 for key in self.presets):
+            raise BenchError(f"method '{self.name}': a key of presets is not (task or family, profile)")
+        if self.control == self.name:
+            raise BenchError(f"method '{self.name}': it is its own control; name another method, or None")
         if self.family not in FAMILIES:
             raise BenchError(f"method '{self.name}': family {self.family!r}; {nearest(self.family, FAMILIES)}")
         if (self.build is None) == (self.floor is None):
@@ -78,15 +86,18 @@ class Method:
 
     def network(self, settings: Mapping[str, Any], inputs: int, classes: int) -> "Trainable":
         """Build its network; a `BenchError` where it refuses the settings, a `RunError` where its code fails."""
+        from torch import nn  # a list of methods needs none
+
         assert self.build is not None
         try:
-            return self.build(settings, inputs, classes)
+            model = self.build(settings, inputs, classes)
         except ValueError as error:
             raise BenchError(f"method '{self.name}': {error}") from error
         except (Exception, SystemExit) as error:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            what, where = f"{type(error).__name__}: {error}", f"{Path(last.filename).name}, line {last.lineno}"
-            raise RunError(f"method '{self.name}': its build raised {what} ({where})") from error
+            raise RunError(f"method '{self.name}': its build raised {raised(error)}") from error
+        if not isinstance(model, nn.Module):
+            raise BenchError(f"method '{self.name}': its build returned {model!r:.60}; it must return a network")
+        return model
 
     def preset(self, task: "Task", profile: str) -> dict[str, Any]:
         """The method's own settings for a task and profile; the more specific ones take precedence."""

@@ -19,7 +19,7 @@ from delrec import count_parameters
 from delrec_bench.arithmetic import prepare
 from delrec_bench.config import Resolved
 from delrec_bench.environment import need_device, peak_bytes, reset_peak
-from delrec_bench.errors import BenchError, DivergedError, RunError, no_room
+from delrec_bench.errors import BenchError, DivergedError, RunError, no_room, raised
 from delrec_bench.records import Record, finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder
 from delrec_bench.runs.recording import make_record, scored
@@ -70,8 +70,7 @@ def _kept(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> R
             raise
         text = str(error)
         if not isinstance(error, RunError):
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            text = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+            text = raised(error)
         text = f"{asked.method} on {asked.task}, repetition {asked.repetition}: {text}"
         whole = "".join(traceback.format_exception(error))
         folder.failed(asked, text, whole, diverged=isinstance(error, DivergedError))
@@ -88,7 +87,12 @@ def _made(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> t
     reset_peak(resolved.device)
     if resolved.method.floor is not None:
         start = time.perf_counter()
-        predictions = np.asarray(resolved.method.floor(resolved.data))
+        predictions, data = np.ravel(resolved.method.floor(resolved.data)), resolved.data
+        said = [f"{predictions[bad][0]}, which {why}" for bad, why in data.impossible(predictions) if bad.any()]
+        if len(predictions) != len(data.test):
+            said = [f"{len(predictions)} predictions for {len(data.test)} samples"]
+        if said:
+            raise BenchError(f"method '{resolved.method.name}': its floor gives {said[0]}")
         measured = {"wall_seconds": time.perf_counter() - start, "peak_bytes": peak_bytes()}
         of_floor = scored(resolved, predictions, "none")
         return make_record(resolved, **of_floor, engine="none", measured=measured), None

@@ -1,6 +1,5 @@
 """Trained networks: that of a finished run, from its record and checkpoint alone, or one that a user has."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from delrec_bench.config import Seeds
 from delrec_bench.data.task_data import TaskOptions
-from delrec_bench.errors import BenchError
+from delrec_bench.errors import BenchError, DivergedError
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
@@ -80,7 +79,7 @@ def evaluate_network(
     if not isinstance(network, nn.Module):
         raise BenchError(f"evaluate: {network!r} is neither the name of a method nor a torch.nn.Module")
     seeds = Seeds.of(repetition)
-    data = task.load(TaskOptions(**options), seeds.split, seeds.permutation, None, workspace)
+    data = task.read(TaskOptions(**options), seeds.split, seeds.permutation, None, workspace)
     model: Any = network if isinstance(network, Trainable) else _Wrapped(network)
     first = next(network.parameters(), torch.empty(0))
     dtype = "float64" if first.dtype == torch.float64 else "float32"
@@ -88,13 +87,13 @@ def evaluate_network(
     try:
         check_outputs(model, data.test, data.classes, first.device.type)
         scored = score_test(model, HeldOut(data.test), data.metric, first.device.type)
+    except DivergedError as error:
+        raise BenchError(f"the network gives outputs on '{data.name}' that are not finite; train it anew") from error
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
         shape = f"({data.steps}, batch, {data.channels}) to {data.classes} outputs"
         raise BenchError(f"the network does not fit task '{data.name}', {shape}: {error}") from error
     finally:
         network.train(training)
-    if not math.isfinite(scored.loss):
-        raise BenchError(f"the network gives outputs on '{data.name}' that are not finite; train it anew")
     total = len(data.test.targets)
     return {
         "task": data.name,

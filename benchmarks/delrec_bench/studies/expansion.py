@@ -126,7 +126,9 @@ class _Expansion:
         methods = self.only("method", wanted.methods, self.all_methods)
         tasks = self.only("task", wanted.tasks, self.all_tasks)
         self.check_names()
-        self.only("task", wanted.data, tasks)
+        for task in self.only("task", wanted.data, tasks):
+            if not self.tasks[task].accepts_data:
+                self.tasks[task].folder(wanted.data[task])
         data = {task: str(Path(folder).expanduser()) for task, folder in wanted.data.items()}
         repetitions = table.repetitions if wanted.repetitions is None else wanted.repetitions
         firsts, skipped = self.rows(methods, tasks, data, wanted)

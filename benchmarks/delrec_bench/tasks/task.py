@@ -1,15 +1,18 @@
 """What a task is, and how tasks are found."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from delrec_bench.data.task_data import TaskData, TaskOptions
-from delrec_bench.errors import BenchError, nearest
+import torch
+
+from delrec_bench.data.samples import DenseSamples
+from delrec_bench.data.task_data import Kind, TaskData, TaskOptions
+from delrec_bench.errors import BenchError, RunError, nearest, no_room, raised
 from delrec_bench.metrics.metric import metric_named
 from delrec_bench.plugins import Plugins
-from delrec_bench.workspace import Workspace
+from delrec_bench.workspace import Workspace, base_and_folder
 
 FAMILIES = ("speech", "pixels", "forecast", "points")  # those that profiles have presets for
 
@@ -18,7 +21,7 @@ FAMILIES = ("speech", "pixels", "forecast", "points")  # those that profiles hav
 Loader = Callable[[TaskOptions, int, int, Path | None, Workspace], TaskData]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """A task, declared by a file as `TASK`."""
 
@@ -60,10 +63,52 @@ class Task:
             raise BenchError(f"--data {data!r}: {why}")
         return folder
 
+    def read(self, *where: Any) -> TaskData:
+        """Call `load`; a `BenchError` says what is wrong with the data, a `RunError` what the task's code raised."""
+        try:
+            data = self.load(*where)
+            for fault in _faults(self, data):
+                raise BenchError(f"task '{self.name}': {fault}")
+            return data
+        except (Exception, SystemExit) as error:
+            if isinstance(error, BenchError | RunError) or no_room(error):
+                raise
+            kind = BenchError if "TaskData.__init__" in str(error) else RunError
+            raise kind(f"task '{self.name}': its load raised {raised(error)}") from error
+
     @property
     def classifies(self) -> bool:
         """Whether what is predicted is a class; else a value."""
         return metric_named(self.metric).classifies
+
+
+def _faults(task: Task, data: Any) -> Iterator[str]:
+    """Say what is wrong with a task's data; only the first counts, from which others may follow."""
+    if not isinstance(data, TaskData):
+        yield f"its load returned {data!r:.60}, not TaskData"
+    if data.metric != task.metric:
+        yield f"it declares the metric '{task.metric}', its data '{data.metric}'; they must be the same"
+    if data.kind not in get_args(Kind):
+        yield f"its data is of kind {data.kind!r}; {nearest(str(data.kind), get_args(Kind))}"
+    if base_and_folder(str(data.name))[0] != task.name:
+        yield f"its data is named {data.name!r}; name it '{task.name}'"
+    if not data.digest:
+        yield "its data has no digest; give content_digest of what was read or made"
+    for split in ("train", "valid", "test"):
+        part = getattr(data, split)
+        values, count = part.values if isinstance(part, DenseSamples) else part.targets, len(part)
+        if len(values) != count:
+            yield f"{split} has {len(values)} samples and {count} targets; give one for each"
+        if not count and split != "valid":  # without validation samples the last epoch is taken
+            yield f"{split} has no samples"
+        for what, each in (("input", values), ("target", part.targets)) if count else ():
+            steps, _, channels = part.batch(torch.arange(1)).shape
+            if (steps, channels) != (data.steps, data.channels):
+                yield f"{split} has {steps} steps, {channels} channels, TaskData {data.steps} and {data.channels}"
+            if each.is_floating_point():
+                low, high = each.reshape(count, -1).aminmax(dim=1)  # of a sample with NaN both are NaN
+                if len(bad := (~(low.isfinite() & high.isfinite())).nonzero()):
+                    yield f"{split} sample {int(bad[0])}: its {what} is NaN or infinite; correct or remove it"
 
 
 class TaskTable(Plugins[Task]):

@@ -8,13 +8,13 @@ Selection "best-test" scores the test set after every epoch too and takes the be
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from delrec import NotFiniteError, RecurrentDelays, SpikingLayer, check_finite, flush_denormals
+from delrec import RecurrentDelays, SpikingLayer, check_finite, flush_denormals
 from torch import Tensor, nn
 
 from delrec_bench.config import Resolved, Seeds, TrainingConfig
@@ -23,7 +23,7 @@ from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.fingerprint import fingerprint
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.training.resuming import CheckpointError, Keeper, capture, restore, seed_everything
-from delrec_bench.training.scoring import HeldOut, batches, check_outputs, evaluate, predict, scores_of
+from delrec_bench.training.scoring import HeldOut, batches, check_outputs, diverging, evaluate, predict, scores_of
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -120,13 +120,13 @@ def fit(
     if saved is not None:
         result = Fit.going_on(saved, model, optimisation)
     else:
-        with _diverging(0):
+        with diverging("epoch 1"):
             if classes is not None:
                 check_outputs(model, train, classes, device)
             result = Fit(fingerprint=fingerprint(model, train, device))
     for epoch in range(len(result.history), config.epochs):
         start = time.perf_counter()
-        with _diverging(epoch):
+        with diverging(f"epoch {epoch + 1}"):
             entry = _train_epoch(model, train, optimisation, measure, seeds, epoch, device)
             if valid is not None:
                 with model.deployed():
@@ -201,12 +201,3 @@ def _is_chosen(entry: Mapping[str, Any], result: Fit, config: TrainingConfig, me
         return True
     best = result.test_score if by_test else result.valid_score
     return config.ties == "last" if score == best else metric.better(score, best)
-
-
-@contextmanager
-def _diverging(epoch: int) -> Iterator[None]:
-    """Raise DivergedError for what is not finite inside."""
-    try:
-        yield
-    except NotFiniteError as error:
-        raise DivergedError(f"epoch {epoch + 1}: {error}; lower training.lr_weights or training.lr_delays") from error

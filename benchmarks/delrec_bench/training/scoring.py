@@ -1,19 +1,20 @@
 """Samples through a trained network: predictions, score and activity; test data that is seen once, and lesions."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from delrec import FeedforwardDelays, RecurrentDelays, check_finite, flush_denormals
+from delrec import FeedforwardDelays, NotFiniteError, RecurrentDelays, check_finite, flush_denormals
 from delrec.delays import project
 from torch import Tensor
 
 from delrec_bench.config import Evaluation
 from delrec_bench.config.tree import LESIONS
 from delrec_bench.data.transforms import parse_level
-from delrec_bench.errors import BenchError
+from delrec_bench.errors import BenchError, DivergedError
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.activity import recording
 from delrec_bench.training.resuming import random_states, set_random_states
@@ -67,13 +68,23 @@ def score_test(
     """Score the test set as deployed: rounded delays, sigma 0; or under a condition of evaluation.
 
     A lesion changes the network, with draws from `seed`; samples whose events are disturbed are given disturbed. A
-    `ProtocolError` says that the set was scored under this condition before.
+    `ProtocolError` says that the set was scored under this condition before, a `DivergedError` that outputs are not
+    finite.
     """
     samples = test.release(str(under))
     if under.lesion is not None:
         lesion_(model, under.lesion, seed)
-    with deployed_as(model, under.deployment):
+    with diverging("the test set"), deployed_as(model, under.deployment):
         return evaluate(model, samples, metric, device)
+
+
+@contextmanager
+def diverging(where: str) -> Iterator[None]:
+    """Raise DivergedError for what is not finite inside."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise DivergedError(f"{where}: {error}; lower training.lr_weights or training.lr_delays") from error
 
 
 @torch.no_grad()
@@ -81,7 +92,8 @@ def score_test(
 def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "cpu") -> Scored:
     """Run samples through the network in their order, without dropout.
 
-    The score is the metric's over all samples, never a mean over batches.
+    The score is the metric's over all samples, never a mean over batches. A `NotFiniteError` says that an output, or
+    the loss, is NaN or infinite.
     """
     model.eval()
     measure = metric_named(metric)
@@ -91,7 +103,10 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
     with recording(model) as activity:
         for indices in batches(len(samples), EVALUATION_BATCH):
             scores = scores_of(model, samples, indices, device)
-            total += float(model.loss(scores, targets[indices].to(device))) * len(indices)
+            loss = float(model.loss(scores, targets[indices].to(device)))
+            if not math.isfinite(loss) or scores.isnan().any():
+                raise NotFiniteError("evaluation gives outputs that are not finite")
+            total += loss * len(indices)
             predictions[indices] = predict(model, scores, measure).cpu()
         seen = activity()
     check_finite(model)
