@@ -148,6 +148,14 @@ def test_one_published_repetition_is_held_against_what_its_test_set_resolves():
     assert word(one, near) == "consistent" and word(one, far) == "different"
 
 
+def test_repetitions_with_settings_of_their_own_are_held_against_each_other():
+    """Each was a row of one run, and chaos looked like a difference: "Not reproduced" for another rounding."""
+    drawn = [row._replace(name="lif") for row in rows(0.0, spread=0.1, repetitions=1)]
+    assert judge(drawn).word == "consistent"
+    shifted = [row._replace(name="lif") for row in rows(-0.2, spread=0.1, repetitions=1)]
+    assert judge(shifted).word == "different"
+
+
 def test_rounding_that_moves_much_excuses_much():
     steady = {"logits": [[1.0, 0.5, 0.5, 1e-7]], "gradient": {"w": [1.0, 0.3, 0.2, 1e-7], "b": [1e-9, 1e-9, 0, 1.0]}}
     moved = {"logits": [[1.0, 0.5, 0.5, 1e-7]], "gradient": {"w": [1.05, 0.3, 0.2, 1e-7], "b": [2e-9, 1e-9, 0, 1.0]}}

@@ -201,12 +201,16 @@ def _deviation(a: Sequence[float | None], b: Sequence[float | None], least: floa
 def _standardised(row: MadeTwice, difference: float, rows: Sequence[MadeTwice]) -> float | None:
     """The difference as a standard normal would see it, positive for better; None where no spread is known.
 
-    The spread of a repetition is the row's own or its task's, the larger. Both makings of a chaotic run are drawn from
-    the repetitions' distribution: a difference has twice the variance.
+    The spread of a repetition is the row's own or its task's, the larger; where settings are drawn anew for each
+    repetition, that of runs of one name. Both makings of a chaotic run are drawn from the repetitions' distribution: a
+    difference has twice the variance.
     """
     first = row.pairs[0][0]
     metric = metric_named(first.metric)
-    of_task = [r.scores for r in rows if r.pairs[0][0].task == first.task and len(r.scores) > 1]
+    alike, named = [r for r in rows if r.pairs[0][0].task == first.task], dict[str, list[float]]()
+    for one in alike:
+        named.setdefault(one.name, []).extend(one.scores)
+    of_task = [r.scores for r in alike if len(r.scores) > 1] or [of for of in named.values() if len(of) > 1]
     df = float(sum(len(scores) - 1 for scores in of_task))
     pooled = sum(float(np.var(scores, ddof=1)) * (len(scores) - 1) for scores in of_task) / df if df else 0.0
     sd = math.sqrt(max(pooled, float(np.var(row.scores, ddof=1)) if len(row.scores) > 1 else 0.0))
