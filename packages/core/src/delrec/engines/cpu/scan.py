@@ -65,7 +65,8 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     steps, batch, size = current.shape
     recurrence = recurrence_of(neuron, inputs)
     rules: Any = neuron.traced.get(current.dtype) or neuron.rules(current.dtype)
-    rules.check(len(inputs.coef), len(inputs.start))
+    if len(inputs.coef) != rules.coefficients or len(inputs.start) != rules.states:
+        rules.check(len(inputs.coef), len(inputs.start))
     module = rules.kernels.get(recurrence.kind) or kernels_for(neuron, current.dtype, recurrence.kind)
     planes, bits = room(rules, inputs, limit)
     spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
