@@ -96,15 +96,19 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
         yield "its data has no digest; give content_digest of what was read or made"
     for split in ("train", "valid", "test"):
         part = getattr(data, split)
-        values, count = part.values if isinstance(part, DenseSamples) else part.targets, len(part)
-        if len(values) != count:
-            yield f"{split} has {len(values)} samples and {count} targets; give one for each"
-        if not count and split != "valid":  # without validation samples the last epoch is taken
-            yield f"{split} has no samples"
-        for what, each in (("input", values), ("target", part.targets)) if count else ():
-            steps, _, channels = part.batch(torch.arange(1)).shape
-            if (steps, channels) != (data.steps, data.channels):
-                yield f"{split} has {steps} steps, {channels} channels, TaskData {data.steps} and {data.channels}"
+        held, count = {"target": part.targets}, len(part)
+        if isinstance(part, DenseSamples):
+            held["input"] = part.values
+            if len(part.values) != count:
+                yield f"{split} has {len(part.values)} samples and {count} targets; give one for each"
+        if not count:
+            if split != "valid":  # without validation samples the last epoch is taken
+                yield f"{split} has no samples"
+            continue
+        steps, _, channels = part.batch(torch.arange(1)).shape
+        if (steps, channels) != (data.steps, data.channels):
+            yield f"{split} has {steps} steps, {channels} channels, TaskData {data.steps} and {data.channels}"
+        for what, each in held.items():
             if each.is_floating_point():
                 low, high = each.reshape(count, -1).aminmax(dim=1)  # of a sample with NaN both are NaN
                 if len(bad := (~(low.isfinite() & high.isfinite())).nonzero()):
