@@ -108,8 +108,8 @@ def made(**changes):
     return TaskData(**data | {"steps": 5, "channels": 2, "classes": 3} | changes)
 
 
-def samples(values=0.0, count=3, targets=3):
-    return DenseSamples(np.full((count, 5, 2), values, np.float32), np.arange(targets))
+def samples(values=0.0, count=3, targets=3, dtype=np.int64, **more):
+    return DenseSamples(np.full((count, 5, 2), values, np.float32), np.arange(targets, dtype=dtype), **more)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,12 @@ def samples(values=0.0, count=3, targets=3):
         (lambda: made(steps=6), "train has 5 steps, 2 channels, TaskData 6 and 2", BenchError),
         (lambda: made(test=samples(targets=2)), "test has 3 samples and 2 targets", BenchError),
         (lambda: made(test=samples(count=0, targets=0)), "test has no samples", BenchError),
+        (
+            lambda: made(train=samples(dtype=np.int32)),
+            r"the targets of train are torch.int32 of shape \(3,\)",
+            BenchError,
+        ),
+        (lambda: made(train=samples(scale=np.nan)), "train sample 0: its input is NaN", BenchError),
         (lambda: made(valid=samples([0, np.nan])), "valid sample 0: its input is NaN or infinite", BenchError),
     ],
 )

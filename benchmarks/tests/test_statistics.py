@@ -145,6 +145,7 @@ def test_what_covers_samples_too_is_never_better_known_than_over_repetitions_at_
         assert both.detectable(99) == max(own.detectable(99), alone.detectable(99))
         assert both.p_equivalent(9.0) == max(own.p_equivalent(9.0), alone.p_equivalent(9.0))
         assert mean_over([both, both]).p == max(mean_over([own, own]).p, mean_over([alone, alone]).p)
+        assert replace(both, se=0.0).detectable() == alone.detectable()
         shorter += own.p < alone.p
     assert shorter or not spread
 

@@ -82,7 +82,7 @@ class Estimate:
         None where no spread was observed.
         """
         if not self.se:
-            return None
+            return None if self.alone is None else self.alone.detectable(family)
         critical = float(stats.t.ppf(1 - ALPHA / family / 2, self.df))
 
         def lacking(nc: float) -> float:  # noncentral F, since scipy's noncentral t is NaN in the tails needed

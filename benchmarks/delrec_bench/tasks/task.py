@@ -105,7 +105,13 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
             if split != "valid":  # without validation samples the last epoch is taken
                 yield f"{split} has no samples"
             continue
-        steps, _, channels = part.batch(torch.arange(1)).shape
+        if data.classifies and (part.targets.shape != (count,) or part.targets.dtype != torch.int64):
+            told = f"{part.targets.dtype} of shape {tuple(part.targets.shape)}"
+            yield f"the targets of {split} are {told}; give one class per sample, int64 ({count},)"
+        first = part.batch(torch.arange(1))
+        steps, _, channels = first.shape
+        if not first.isfinite().all():
+            yield f"{split} sample 0: its input is NaN or infinite; correct or remove it"
         if (steps, channels) != (data.steps, data.channels):
             yield f"{split} has {steps} steps, {channels} channels, TaskData {data.steps} and {data.channels}"
         for what, each in held.items():

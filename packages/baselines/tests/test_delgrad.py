@@ -290,9 +290,11 @@ def test_bad_requests_are_errors() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             layer(times, *extra)
-    with torch.no_grad(), pytest.raises(ValueError, match="weight holds NaN"):  # its neurons were silent
-        layer.weight[0, 0] = math.nan
-        layer(torch.zeros(2, 3))
+    for name in ("weight", "raw"):  # its neurons were silent, or spiked at NaN
+        layer = DelGradLayer(3, 4, delays="dendritic")
+        layer.get_parameter(name).data[1] = math.nan
+        with pytest.raises(ValueError, match=f"{name} holds NaN"):
+            layer(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="NaN"):
         first_spike_times(torch.full((1, 1, 2), math.nan), torch.ones(1, 1, 2), FirstSpikeNeuron())
     with pytest.raises(ValueError, match="same E"):

@@ -80,8 +80,11 @@ class DelGradLayer(nn.Module):
             counts: (B, E), number of spikes that arrive at once; default 1.
 
         Raises:
-            ValueError: Shapes that do not fit, a sender that does not exist, a NaN among the weights.
+            ValueError: Shapes that do not fit, a sender that does not exist, a NaN among the parameters.
         """
+        for name, parameter in self.named_parameters():
+            if bool(parameter.detach().isnan().any()):
+                raise ValueError(f"{name} holds NaN: training diverged; lower the learning rate")
         wanted = self.inputs if channels is None else "E"
         if times.dim() != 2 or (channels is None and times.shape[1] != wanted):
             raise ValueError(f"times of shape {tuple(times.shape)}: give (B, {wanted})")

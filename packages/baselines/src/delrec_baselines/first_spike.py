@@ -121,7 +121,7 @@ def first_spike_times(
             "must be (B, N or 1, E) and (B or 1, N, E) with the same E"
         )
     if bool(weight.detach().isnan().any()):
-        raise ValueError("weight holds NaN: training diverged; lower the learning rate")
+        raise ValueError("weight holds NaN: correct the weights, or the counts that they are multiplied by")
     if arrival.shape[1] not in (1, weight.shape[1]) or weight.shape[0] not in (1, arrival.shape[0]):
         raise ValueError(f"arrival {tuple(arrival.shape)} and weight {tuple(weight.shape)}: N and B must agree or be 1")
     times: Tensor = _FirstSpike.apply(arrival.double(), weight.double(), neuron, max_gradient)
