@@ -216,11 +216,12 @@ def test_in_sscs_layout_other_speakers_validate_each_repetition_and_no_speaker_i
     assert drawn[4] == drawn[3] and any(one != drawn[0] for one in drawn)
 
 
-def test_a_validation_file_is_kept_if_asked_and_where_nobody_knows_who_speaks(load, corpus):
+def test_a_validation_file_is_kept_if_asked_and_where_one_or_nobody_known_speaks(load, corpus):
     assert load("ssc", validation="file").used == dict.fromkeys(("train", "valid", "test"), 24)
-    for part in ("train", "valid", "test"):
-        change(corpus / f"ssc_{part}.h5", "extra/speaker", None)
-    assert load("ssc").used == dict.fromkeys(("train", "valid", "test"), 24)
+    for speakers in (np.zeros(24, np.uint16), None):
+        for part in ("train", "valid", "test"):
+            change(corpus / f"ssc_{part}.h5", "extra/speaker", speakers)
+        assert load("ssc").used == dict.fromkeys(("train", "valid", "test"), 24)
     with pytest.raises(BenchError, match="'file': shd:mine@.* has no validation file"):
         load(validation="file")
 

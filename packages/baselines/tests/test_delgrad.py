@@ -286,6 +286,7 @@ def test_bad_requests_are_errors() -> None:
         (torch.zeros(3), (), r"times of shape \(3,\): give \(B, 3\)"),
         (torch.zeros(2, 2, 3), (), r"times of shape \(2, 2, 3\)"),
         (event, (torch.tensor([[0, 5], [1, 1]]),), "channels hold 5"),
+        (event, (torch.zeros(2, 2),), "channels of dtype torch.float32: give int64"),
         (event, (torch.zeros(2, 1, dtype=torch.int64),), r"channels of shape \(2, 1\): give that of times"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -295,6 +296,12 @@ def test_bad_requests_are_errors() -> None:
         layer.get_parameter(name).data[1] = math.nan
         with pytest.raises(ValueError, match=f"{name} holds NaN"):
             layer(torch.zeros(2, 3))
+    for convert in (first_spikes, spike_events):  # NaN was silence
+        for wrong in (math.nan, math.inf, -1.0):
+            with pytest.raises(ValueError, match=f"x holds {wrong}"):
+                convert(torch.full((3, 1, 2), wrong))
+    with pytest.raises(ValueError, match="weight_mean = nan"):
+        DelGradLayer(3, 4, weight_mean=math.nan)
     with pytest.raises(ValueError, match="NaN"):
         first_spike_times(torch.full((1, 1, 2), math.nan), torch.ones(1, 1, 2), FirstSpikeNeuron())
     with pytest.raises(ValueError, match="same E"):

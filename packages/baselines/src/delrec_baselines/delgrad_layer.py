@@ -54,6 +54,7 @@ class DelGradLayer(nn.Module):
         super().__init__()
         inputs, outputs = whole("inputs", inputs), whole("outputs", outputs)
         shapes = {"none": None, "axonal": (inputs,), "dendritic": (outputs,), "synaptic": (outputs, inputs)}
+        weight_mean = number("weight_mean", weight_mean)
         self.inputs, self.outputs, self.delays = inputs, outputs, choose("delays", delays, *shapes)
         self.delay_scale = number("delay_scale", delay_scale, above=0)
         for name, std in (("weight_std", weight_std), ("raw_std", raw_std)):
@@ -91,6 +92,8 @@ class DelGradLayer(nn.Module):
         for name, values in (("channels", channels), ("counts", counts)):
             if values is not None and values.shape != times.shape:
                 raise ValueError(f"{name} of shape {tuple(values.shape)}: give that of times, {tuple(times.shape)}")
+        if channels is not None and channels.dtype != torch.int64:
+            raise ValueError(f"channels of dtype {channels.dtype}: give int64")
         if channels is not None and channels.numel() and not 0 <= channels.min() <= channels.max() < self.inputs:
             raise ValueError(
                 f"channels hold {int(channels.max())} or a negative number: the senders are 0 to {self.inputs - 1}"
@@ -133,7 +136,11 @@ def first_spikes(x: Tensor, step: float = 1.0) -> Tensor:
     Args:
         x: Counts (T, B, C).
         step: Length of a step; step k is at time k * step.
+
+    Raises:
+        ValueError: A count that is negative, NaN or infinite.
     """
+    _check_counts(x)
     spikes = x > 0
     first = spikes.to(torch.uint8).argmax(dim=0).double() * step
     return torch.where(spikes.any(dim=0), first, math.inf)
@@ -142,8 +149,9 @@ def first_spikes(x: Tensor, step: float = 1.0) -> Tensor:
 def spike_events(x: Tensor, step: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
     """All events of counts (T, B, C): times, channels and counts, each (B, E), E of the busiest sample.
 
-    Unused places hold time inf, channel 0, count 0.
+    Unused places hold time inf, channel 0, count 0. Raises ValueError for a count that is negative, NaN or infinite.
     """
+    _check_counts(x)
     sample, time, channel = x.permute(1, 0, 2).nonzero(as_tuple=True)
     number = torch.bincount(sample, minlength=x.shape[1])
     starts = number.cumsum(0) - number
@@ -156,3 +164,9 @@ def spike_events(x: Tensor, step: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
     channels[sample, place] = channel
     counts[sample, place] = x[time, sample, channel].double()
     return times, channels, counts
+
+
+def _check_counts(x: Tensor) -> None:
+    wrong = ~(x.isfinite() & (x >= 0))
+    if bool(wrong.any()):
+        raise ValueError(f"x holds {float(x[wrong][0])}: counts are finite and at least 0")
