@@ -236,7 +236,6 @@ def bin_events(part: Recordings, bins: Bins, transform: Transform | None = None,
         inside = step < bins.steps
         place = step[inside] * bins.channels + block.units[inside] // share
         spikes = csr_array((np.ones(len(place), np.uint32), (owner[inside], place)), (count, size))
-        spikes.sum_duplicates()
         if spikes.data.max(initial=0) > np.iinfo(np.uint16).max:
             raise BenchError(f"{block.path}: over 65535 spikes in one bin; use a shorter step_ms or more channels")
         beyond = np.bincount(owner[~inside], minlength=count)

@@ -109,7 +109,8 @@ class TonicCorpus:
             opened = {split: self._open(folder, arguments) for split, arguments in self.parts.items()}
             return {split: Part(self, dataset, range(len(dataset)), split) for split, dataset in opened.items()}
         whole = self._open(folder, {})
-        labels = np.array(Part(self, whole, range(len(whole)), "whole").labels())
+        part = Part(self, whole, range(len(whole)), "whole")
+        labels = np.array([part.label_of(target) for target in part.targets()])
         test = np.zeros(len(labels), bool)
         for label in np.unique(labels):
             rows = np.flatnonzero(labels == label)
@@ -154,12 +155,12 @@ class Part:
         names = getattr(dataset, "classes", None)
         self._names = [] if names is None else [str(name) for name in names]
         if not self._names and isinstance(self._named(dataset[0][1]), str):
-            self._names = sorted({str(self._named(target)) for target in self._targets()})
+            self._names = sorted({str(self._named(target)) for target in self.targets()})
 
     def _named(self, target: Any) -> Any:
         return target if self._corpus.label is None else self._corpus.label(target)
 
-    def _targets(self) -> list[Any]:
+    def targets(self) -> list[Any]:
         """The targets of the whole dataset, from the list that most classes have, else by reading every sample."""
         known, first = getattr(self._dataset, "targets", None), self._dataset[0][1]
         whole = range(len(self._dataset))
@@ -167,11 +168,8 @@ class Part:
             return list(known)
         return [self._dataset[number][1] for number in whole]
 
-    def labels(self) -> list[int]:
-        """The classes of the whole dataset."""
-        return [self._label(target) for target in self._targets()]
-
-    def _label(self, target: Any) -> int:
+    def label_of(self, target: Any) -> int:
+        """The class of a target."""
         named = self._named(target)
         if isinstance(named, str) and named in self._names:
             return self._names.index(named)
@@ -198,7 +196,7 @@ class Part:
                 raise BenchError(f"{self.path}: sample {index} has {name} {bad[0]}, outside 0 to {end - 1}")
         _, rows, columns = self.shape
         units = (fields["p"] * rows + fields["y"] // corpus.pool) * columns + fields["x"] // corpus.pool
-        return fields["t"] / 1e6, units, self._label(target)
+        return fields["t"] / 1e6, units, self.label_of(target)
 
     def blocks(self) -> Iterator[EventBlock]:
         """All samples in order, checked."""

@@ -1,9 +1,6 @@
 """The form in which data leaves this room: the options it was prepared by, and three splits ready for batches.
 
 T is the longest training or validation sample, at most 1.4 s, unless a task has its own rule; samples are padded to it.
-Spikes after it are counted. Validation data are the corpus' own validation file, or drawn by the seed of the
-repetition from the training and validation files together: a random fifth of the samples, or every sample of a fifth
-of the speakers, who then speak neither in the training data nor, where the corpus allows it, in the test data.
 """
 
 import math
@@ -160,6 +157,8 @@ def divided(
     `shrink_valid` says whether the validation set shrinks with the training set, `draw_test` whether a part of the test
     set is drawn, once and for all; else it is its first rows. `known` are the other fields of `TaskData`.
     """
+    if options.steps not in ("auto", known["steps"]):
+        raise BenchError(f"task option steps = {options.steps}: {known['name']} has {known['steps']}; use 'auto'")
     train, valid, test = (whole[split] for split in ("train", "valid", "test"))
     if shrink_valid and options.limit is not None and options.limit < len(train):
         valid = valid[: max(1, round(len(valid) * options.limit / len(train)))]

@@ -1,27 +1,15 @@
 """Recurrent delays of other forms: ASRC's softmax over one delay per layer, and DelRec's with one small convolution."""
 
-from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from delrec_baselines import ConvolutionalRecurrence, SoftmaxRecurrence
 
 from delrec_bench.methods.method import Method
-from delrec_bench.methods.stack import EQUAL, published, settings_of
-from delrec_bench.networks import Network, NetworkConfig
+from delrec_bench.methods.stack import EQUAL, builder, published, settings_of
 
 _SHARED: dict[str, Any] = {"recurrent": "shared", "feedforward": "none"}
 _AXONAL: dict[str, Any] = {"recurrent": "axonal", "feedforward": "none", "learn_delays": True}
 _NOT_ASRC = ("learn_spread", "learn_delays", "delay_init", "delay_std", "delay_low", "delay_high", "rounding")
-
-
-def _build(
-    fixed: Mapping[str, Any], layer: Any, option: str, settings: Mapping[str, Any], inputs: int, classes: int
-) -> Network:
-    rest = dict(settings)
-    own = {option: rest.pop(option)}
-    config = NetworkConfig(inputs=inputs, classes=classes, **{**rest, **fixed})
-    return Network(config, recurrence=partial(layer, **own))
 
 
 METHODS = [
@@ -40,7 +28,7 @@ METHODS = [
             "sigma_decay": 0.96,
             "span": 21,
         },
-        build=partial(_build, _SHARED, SoftmaxRecurrence, "span"),
+        build=builder(SoftmaxRecurrence, "span", **_SHARED),
         presets={**EQUAL, **published("asrc")},
     ),
     Method(
@@ -55,7 +43,7 @@ METHODS = [
             **{name: value for name, value in settings_of(**_AXONAL).items() if name != "self_connections"},
             "kernel_size": 3,
         },
-        build=partial(_build, _AXONAL, ConvolutionalRecurrence, "kernel_size"),
+        build=builder(ConvolutionalRecurrence, "kernel_size", **_AXONAL),
         presets={**EQUAL, **published("delrec-axonal-conv")},
     ),
 ]

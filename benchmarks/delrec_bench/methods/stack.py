@@ -9,7 +9,7 @@ holds. "all" stands for every layer. What a paper and its code leave open is the
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, fields
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,13 @@ def configured(config: type[Any], network: Any, **fixed: Any) -> tuple[dict[str,
     return defaults, build
 
 
-def builder(**fixed: Any) -> Any:
-    """The `build` of a method: a `Network` of its settings with `fixed` fields."""
+def builder(recurrence: Any = None, own: str = "", **fixed: Any) -> Any:
+    """The `build` of a method: a `Network` of its settings with `fixed` fields; `own` is a setting of `recurrence`."""
 
     def build(settings: Mapping[str, Any], inputs: int, classes: int) -> Network:
-        return Network(NetworkConfig(inputs=inputs, classes=classes, **{**settings, **fixed}))
+        rest = {**settings, **fixed}
+        layer = {} if recurrence is None else {"recurrence": partial(recurrence, **{own: rest.pop(own)})}
+        return Network(NetworkConfig(inputs=inputs, classes=classes, **rest), **layer)
 
     return build
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.records.record import Failure, Record, canonical_json, experiment
-from delrec_bench.workspace import write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,13 +120,8 @@ def published_table(reports: Path) -> "pd.DataFrame":
     raise BenchError(f"there are no stored runs here ({reports / TABLE} is missing); give a folder of runs")
 
 
-def write_table(path: Path, rows: "pd.DataFrame") -> None:
-    """Write the table as Parquet; equal tables give equal bytes."""
-    write_atomic(path, rows.to_parquet(engine="pyarrow", compression="zstd", index=False))
-
-
 def read_table(path: Path) -> "pd.DataFrame":
-    """The table that `write_table` wrote; a `BenchError` where it cannot be read."""
+    """The table that the store wrote; a `BenchError` where it cannot be read."""
     import pandas as pd
 
     try:

@@ -31,7 +31,7 @@ from delrec_bench.records.record import (
     parse_json,
     version_of,
 )
-from delrec_bench.records.results import TABLE, read_table, table, write_table
+from delrec_bench.records.results import TABLE, read_table, table
 from delrec_bench.workspace import Workspace, base_and_folder, locked, read_limited, write_atomic
 
 RECORD, FAILURE = "record.json", "failure.json"
@@ -227,7 +227,7 @@ def _write(reports: Path, records: list[Record], failures: list[Failure]) -> lis
             changed.append(path)
     rows, path = table(records, failures), reports / TABLE
     if not path.exists() or not rows.equals(read_table(path)):
-        write_table(path, rows)
+        write_atomic(path, rows.to_parquet(engine="pyarrow", compression="zstd", index=False))
         changed.append(path)
     return changed
 

@@ -1,8 +1,6 @@
 """One run, from what was resolved to its record: build, train, score the test set once (a trial: not at all), write.
 
-A run under a condition of evaluation is not trained: the run without it is done first, unless it is finished.
-
-What is written where, and what survives a kill, is said in `runs.folder`: where there is a record the run is finished.
+`runs.folder` says what is written where, and what survives a kill.
 """
 
 import io

@@ -29,10 +29,8 @@ def network_of(record: Record, checkpoint: Path, methods: MethodTable) -> Any:
     method, settings = methods[record.method], record.configuration
     if method.build is None:
         raise BenchError(f"{record}: method '{record.method}' has no network")
-    try:
-        model = method.build({**settings["network"], "engine": "auto"}, record.data["channels"], record.data["classes"])
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise BenchError(f"{record} has no usable network ({type(error).__name__}: {error})") from error
+    network = {**settings["network"], "engine": "auto"}
+    model = method.network(network, record.data["channels"], record.data["classes"])
     model.to(dtype=torch.float64 if settings["dtype"] == "float64" else torch.float32)
     load_weights(model, checkpoint, record)
     return model.eval()

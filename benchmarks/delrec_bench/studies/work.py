@@ -174,7 +174,7 @@ class Work:
                     yield job, Done(job.plan.asked.key, error=error)
                 else:
                     plans.append(job.plan)
-            for done in self.executor.map(plans, self.place):
+            for done in self.executor.map(plans, self.place) if plans else ():
                 if done.error is not None:
                     failed.add(of[done.key].request.command())
                 yield of[done.key], done

@@ -11,14 +11,13 @@ import numpy as np
 
 from delrec_bench.data.files import DIGITS, content_digest, raw_digits
 from delrec_bench.data.samples import DenseSamples, order
-from delrec_bench.data.task_data import TaskData, TaskOptions, divided
+from delrec_bench.data.task_data import VALIDATION_SHARE, TaskData, TaskOptions, divided
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.task import Task
 from delrec_bench.workspace import Workspace
 
 PIXELS = 64
 TEST = 360
-VALIDATION_SHARE = 0.2
 # Of labels (int64) and pixels (uint8, 0 to 16), whatever file they came in.
 CONTENT = "9c89b0a9f3db"
 
@@ -27,8 +26,6 @@ def load(
     options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
 ) -> TaskData:
     """Permuted sequential digits: T = 64, C = 1, pixel / 16."""
-    if options.steps not in ("auto", PIXELS):
-        raise BenchError(f"task option steps = {options.steps}: digits has {PIXELS} pixels; use 'auto'")
     from sklearn.datasets import load_digits  # half a second that `list tasks` need not wait for
 
     bunch = load_digits()

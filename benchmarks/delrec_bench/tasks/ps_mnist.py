@@ -45,8 +45,6 @@ def load(
         raise BenchError(
             f"{folder}: training images have {pixels} pixels, test images {tests.shape[1]}; they must be the same size"
         )
-    if options.steps not in ("auto", pixels):
-        raise BenchError(f"task option steps = {options.steps}: these images have {pixels} pixels; use 'auto'")
     classes = int(labels.max()) + 1
     bad = np.flatnonzero(answers >= classes)
     if len(bad):

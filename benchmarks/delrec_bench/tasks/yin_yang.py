@@ -14,6 +14,7 @@ import numpy as np
 from delrec_bench.data.files import content_digest
 from delrec_bench.data.samples import DenseSamples
 from delrec_bench.data.task_data import TaskData, TaskOptions, divided
+from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.task import Task
 from delrec_bench.workspace import Workspace
@@ -73,11 +74,10 @@ def load(
     exact = options.binning == "times"
     step = STEP_MS if options.step_ms is None else float(options.step_ms)
     steps = 1 if exact else math.ceil(LENGTH_MS / step) if options.steps == "auto" else int(options.steps)
-    if exact and options.steps not in ("auto", 1):
-        raise BenchError(f"task option steps = {options.steps}: binning 'times' has one step; use 'auto'")
     last = int(LATE * TAU_MS / step)
     if not exact and steps <= last:
         raise BenchError(f"task option steps = {steps}: the last input spike is in step {last}; give more, or 'auto'")
+    need_memory(4 * 4 * sum(count for count, _ in SIZES.values()) * steps, f"yin-yang in {steps:,} steps")
     whole = {split: np.arange(count) for split, (count, _) in SIZES.items()}
 
     def part(split: str, rows: np.ndarray) -> DenseSamples:

@@ -74,7 +74,7 @@ class _Seen:
         acs = dense = 0.0
         for i, events in enumerate(self.events):
             onward = i + 1 < len(config.hidden)
-            delayed = config.has_feedforward_delays(i + 1) if onward else config.feedforward_readout
+            delayed = config.has_feedforward_delays(i + 1) if onward else isinstance(network.readout, FeedforwardDelays)
             fan_out = widths[i + 1] * (config.kernel_count if delayed else 1)
             layer = network.blocks[i].spiking
             fan_out += layer.fan_out if isinstance(layer, RecurrentDelays) else 0

@@ -2,8 +2,6 @@
 
 train one epoch -> validate as deployed (rounded delays, sigma 0) -> step the schedules -> keep the best epoch
 after the last epoch: score the test set once, as deployed
-
-Selection "best-test" scores the test set after every epoch too and takes the best: a breach that a study shows.
 """
 
 import math
@@ -23,7 +21,7 @@ from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.fingerprint import fingerprint
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.training.resuming import CheckpointError, Keeper, capture, restore, seed_everything
-from delrec_bench.training.scoring import HeldOut, batches, check_outputs, diverging, evaluate, predict, scores_of
+from delrec_bench.training.scoring import HeldOut, check_outputs, diverging, evaluate, predict, scores_of
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -167,7 +165,7 @@ def _train_epoch(
     total = 0.0
     predictions: list[Tensor] = []
     seen: list[Tensor] = []
-    for indices in batches(len(train), config.batch, order):
+    for indices in torch.randperm(len(train), generator=order).split(config.batch):
         targets = train.targets[indices].to(device)
         scores = scores_of(model, train, indices, device)
         loss = model.loss(scores, targets)

@@ -101,7 +101,7 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
     predictions = torch.empty(len(samples), dtype=torch.long if measure.classifies else torch.float64)
     total = 0.0
     with recording(model) as activity:
-        for indices in batches(len(samples), EVALUATION_BATCH):
+        for indices in torch.arange(len(samples)).split(EVALUATION_BATCH):
             scores = scores_of(model, samples, indices, device)
             loss = float(model.loss(scores, targets[indices].to(device)))
             if not math.isfinite(loss) or scores.isnan().any():
@@ -139,12 +139,6 @@ def predict(model: Any, scores: Tensor, metric: Metric) -> Tensor:
     """Return one prediction for each sample from scores (B, classes): its class, or the value of a forecast."""
     found: Tensor = model.predict(scores) if metric.classifies else scores.reshape(len(scores)).double()
     return found
-
-
-def batches(count: int, size: int, generator: torch.Generator | None = None) -> Iterator[Tensor]:
-    """Yield indices in pieces of `size`, shuffled if a generator is given; the last piece may be smaller."""
-    order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-    yield from order.split(size)
 
 
 def layers_with_delays(model: Any) -> list[RecurrentDelays | FeedforwardDelays]:

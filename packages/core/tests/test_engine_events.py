@@ -140,6 +140,13 @@ def test_what_events_cannot_do_is_an_error_that_says_so():
     current = torch.randn(5, 2, 3, requires_grad=True)
     with pytest.raises(EngineError, match="no gradients"):
         scan("events", Request(current, LIF().attach(3)))
+    learned = LIF()
+    learned.start = nn.Parameter(torch.zeros(()))
+    learned.initial = lambda: (learned.start,)
+    with pytest.raises(EngineError, match="no gradients"):
+        scan("events", Request(current.detach(), learned.attach(3)))
+    with pytest.raises(ValueError, match=r"inputs on meta: .* give inputs.cpu\(\)"):
+        EventNetwork([nn.Linear(4, 3)]).run(torch.zeros(5, 1, 4, device="meta"))
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,12 @@ def test_a_delay_with_a_parametrization_is_a_delay_that_cannot_be_rounded():
     assert count_parameters(made)["delays"] == 6
     with pytest.raises(NotImplementedError, match="delay has a parametrization"), made.deployed():
         pass
+    made.rounding = "none"
+    other = RecurrentDelays(6, learn_spread=True)
+    torch.nn.utils.parametrize.register_parametrization(other, "spread", torch.nn.Identity())
+    for each in (made, other):  # nothing of these is rounded that has a parametrization
+        with each.deployed():
+            assert each(current()).any()
 
 
 def test_a_sparse_linear_map_under_vmap_is_torchs_own():

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from delrec import LIF, EngineError, RecurrentDelays, SpikingLayer, State, Triangle, parameter_groups
-from delrec import engines as interface
+from delrec import LIF, RecurrentDelays, SpikingLayer, State, Triangle, parameter_groups
 from torch import nn
 
 
@@ -131,16 +130,6 @@ def test_lengths_hold_their_state():
             assert torch.equal(ours[b : b + 1], theirs)
     with pytest.raises(ValueError, match="initial_state"):
         layer(Cell())(X, lengths=[0, 4, 12])
-
-
-def test_auto_says_why_the_reference_runs_and_a_named_engine_raises():
-    with pytest.warns(RuntimeWarning, match="is not a delrec.Neuron"):
-        made = SpikingLayer(6, neuron=Cell())
-        interface._warned.clear()
-        made(X.float())
-    assert made.engine_used == "reference"
-    with pytest.raises(EngineError, match="is not a delrec.Neuron"):
-        SpikingLayer(6, neuron=Cell(), engine="cpu")(X.float())
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,6 @@ class Dask:
 
     def map(self, plans: Sequence[Planned], place: Place) -> Iterator[Done]:
         """Submit every run, and yield each as it ends."""
-        if not plans:
-            return
         with ExitStack() as opened:
             at = self._address
             if at is None:
@@ -121,8 +119,6 @@ class Slurm:
 
     def map(self, plans: Sequence[Planned], place: Place) -> Iterator[Done]:
         """Queue every run, and yield each as it ends."""
-        if not plans:
-            return
         # jobs inherit the environment, so that the signal at a time limit reaches the process of the run
         with started(plans[0].arithmetic), self._executor.batch():
             jobs = [self._executor.submit(Job(plan, place)) for plan in plans]

@@ -1,7 +1,7 @@
 """Runs in this process, and in processes of this machine, which live from first to last and end with their parent.
 
 The parent sends (planned run, place) over a pipe; a child answers with the dict of each epoch, and at the end with a
-`Done` or an error. It ends with its parent, however that ends.
+`Done` or an error.
 """
 
 import multiprocessing

@@ -83,10 +83,11 @@ def deployed(module: nn.Module) -> Iterator[nn.Module]:
 def rounded(layer: Any, delay: Tensor | None, spread: Tensor) -> Iterator[None]:
     """Run a block with the delay of a layer rounded and its spread 0, as its `rounding` says, and restore both."""
     held = [(t, t.detach().clone()) for t in (delay, spread) if t is not None]
-    if found := set(layer.delay_parameters) & set(getattr(layer, "parametrizations", ())):
+    rounds = layer.rounding != "none"
+    if rounds and (found := {"delay", "position"} & set(getattr(layer, "parametrizations", ()))):
         raise NotImplementedError(f"{min(found)} has a parametrization and cannot be rounded: remove it to deploy")
     try:
-        if layer.rounding != "none":
+        if rounds:
             layer.round_()
         spread.zero_()
         yield

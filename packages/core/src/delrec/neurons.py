@@ -179,10 +179,7 @@ class Neuron(nn.Module):
         values = self.coefficients()
         if not values:
             return like.new_zeros(0, 1)
-        numbers = True
-        for value in values:
-            numbers = numbers and not isinstance(value, Tensor)
-        if like.is_cpu and numbers:
+        if like.is_cpu and {float, int}.issuperset(map(type, values)):
             return torch.tensor(values, dtype=like.dtype).view(-1, 1)
         # created on the device: a copy from the host would wait for it
         return torch.stack(torch.broadcast_tensors(*self.coefficients_like(like))).view(len(values), -1)

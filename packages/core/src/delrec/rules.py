@@ -318,43 +318,36 @@ class _Reader:
         if not isinstance(node.target, torch._ops.OpOverload):  # a part of several results
             raise RuleError(f"its step uses the operator {args[0].op}, which this engine does not support")
         name = node.target.overloadpacket.__name__.rstrip("_")
-        given: Any = node.kwargs.get("dtype") or (args[1] if name == "convert_element_type" else None)
+        result = getattr(node.meta["val"], "dtype", self.dtype)  # several results have none
         if name in _CONSTANTS:
-            return float(args[-1] if given is None else torch.tensor(args[-1], dtype=given))
-        if given is not None and (given.is_complex or (given.is_floating_point and given != self.dtype)):
-            raise RuleError(f"its step computes in {given} where the layer computes in {self.dtype}")
-        if given is not None and not given.is_floating_point and given != torch.bool:
-            raise RuleError(f"its step makes whole numbers ({node.target} to {given})")
+            return float(torch.tensor(args[-1], dtype=result))
         if name == "lift_fresh_copy":
             value = args[0]
             return float(value) if isinstance(value, Tensor) and value.numel() == 1 else value
+        real = result.is_floating_point or result.is_complex
+        if name != "where" and result not in (self.dtype, torch.bool) and (real or name in _SAME):
+            raise RuleError(f"its step computes in {result} where the layer computes in {self.dtype}")
+        value = self.operation(name, node, args, result == torch.bool)
+        return self.condition(value) if result == torch.bool else value
+
+    def operation(self, name: str, node: fx.Node, args: tuple[Any, ...], condition: bool) -> Any:
+        """Return the value of an operator on these arguments."""
         if name in _SAME:
             value = args[1] if name == "copy" else args[0]
-            return self.condition(value) if given == torch.bool else self.number(value) if given else value
+            return value if condition else self.number(value)
         if name in _REWRITTEN:
             return _REWRITTEN[name](self, *args)
         if name in ("add", "sub") and node.kwargs.get("alpha", 1) != 1:
             args = (args[0], self.call("mul", args[1], node.kwargs["alpha"]))
-        if name == "add" and all(isinstance(a, bool) or getattr(a, "op", None) in CONDITIONS for a in args):
-            name = "logical_or"
-        if name in _LOGICAL:
-            return self.make(_LOGICAL[name], *map(self.condition, args))
+        if condition and name in ("add", *_LOGICAL):
+            return self.make(_LOGICAL.get(name, "or"), *map(self.condition, args))
         if any(not isinstance(a, Node | Tensor | float | int) for a in args) or node.kwargs.keys() - {"alpha"}:
             name = str(node.target)
-        result = node.meta.get("val")
-        if (
-            name in _PROMOTED
-            and isinstance(result, Tensor)
-            and result.is_floating_point()
-            and result.dtype != self.dtype
-        ):
-            raise RuleError(f"its step computes in {result.dtype} where the layer computes in {self.dtype}")
         return self.call(name, *(a for a in args if isinstance(a, Node | Tensor | float | int)))
 
 
 _CONSTANTS = {"full", "full_like", "scalar_tensor"}
 _SAME = {"alias", "clone", "copy", "detach", "_to_copy", "convert_element_type"}
-_PROMOTED = {"add", "sub", "mul", "div", "pow"}  # a condition times a number is in torch's default dtype
 _LOGICAL = {f"{kind}_{op}": op for kind in ("logical", "bitwise") for op in ("and", "or", "not")}
 
 
@@ -381,28 +374,15 @@ def _clamp(read: _Reader, value: Any, low: Any = None, high: Any = None) -> Any:
     return value if high is None else read.call("minimum", value, high)
 
 
-def _sign(read: _Reader, value: Any) -> Node:
-    return read.call("sub", read.call("gt", value, 0.0), read.call("lt", value, 0.0))
-
-
-def _where(read: _Reader, condition: Any, then: Any, other: Any) -> Node:
-    return read.make("where", read.condition(condition), read.number(then), read.number(other))
-
-
 _REWRITTEN: dict[str, Callable[..., Any]] = {
     "clamp": _clamp,
-    "clamp_min": _clamp,
-    "clamp_max": lambda read, x, high: _clamp(read, x, None, high),
-    "masked_fill": lambda read, x, mask, value: _where(read, mask, value, x),
     "pow": _power,
     "reciprocal": lambda read, x: read.call("div", 1.0, x),
     "relu": lambda read, x: _clamp(read, x, 0.0),
     "rsqrt": lambda read, x: read.call("div", 1.0, read.call("sqrt", x)),
-    "rsub": lambda read, x, y: read.call("sub", y, x),
-    "sgn": _sign,
     "sigmoid": lambda read, x: read.call("div", 1.0, read.call("add", 1.0, read.call("exp", read.call("neg", x)))),
-    "sign": _sign,
-    "where": _where,
+    "sign": lambda read, x: read.call("sub", read.call("gt", x, 0.0), read.call("lt", x, 0.0)),
+    "where": lambda read, c, x, y: read.make("where", read.condition(c), read.number(x), read.number(y)),
 }  # fmt: skip
 
 

@@ -60,11 +60,8 @@ class Surrogate:
         spikes: Tensor = _Spike.apply(u, self, strict)
         return spikes
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{p:g}' for p in vars(self).values())})"
 
-
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Triangle(Surrogate):
     """dS/du = max(0, gamma - |u|) / gamma^2 (DelRec on SSC and PS-MNIST, arXiv 2509.24852)."""
 
@@ -76,7 +73,7 @@ class Triangle(Surrogate):
         return torch.clamp(self.gamma - u.abs(), min=0) / self.gamma**2
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class ATan(Surrogate):
     """dS/du = (alpha/2) / (1 + (pi/2 * alpha * u)^2) (DelRec on SHD, arXiv 2509.24852)."""
 
@@ -88,7 +85,7 @@ class ATan(Surrogate):
         return (self.alpha / 2) / (1 + (math.pi / 2 * self.alpha * u) ** 2)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class FastSigmoid(Surrogate):
     """dS/du = 1 / (1 + alpha |u|)^2 (SuperSpike, Zenke & Ganguli 2018, doi 10.1162/neco_a_01086)."""
 
@@ -100,7 +97,7 @@ class FastSigmoid(Surrogate):
         return (1 + self.alpha * u.abs()) ** -2
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Boxcar(Surrogate):
     """dS/du = height for -half_width < u <= half_width, else 0 (adLIF: Bittar & Garner 2022)."""
 
@@ -113,7 +110,7 @@ class Boxcar(Surrogate):
         return self.height * ((u > -self.half_width) & (u <= self.half_width)).to(u.dtype)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Slayer(Surrogate):
     """dS/du = c * alpha/2 * exp(-alpha |u|) (SLAYER; SE-adLIF uses alpha 5, c 0.4: Baronig et al. 2025)."""
 
@@ -126,7 +123,7 @@ class Slayer(Surrogate):
         return (self.c * self.alpha / 2) * torch.exp(-self.alpha * u.abs())
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class MultiGaussian(Surrogate):
     """dS/du = scale * [(1+h) N(u; 0, s) - h N(u; w, k s) - h N(u; -w, k s)], N the normal density.
 

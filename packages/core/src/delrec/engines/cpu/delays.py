@@ -1,8 +1,8 @@
 """Feedforward delays (DCLS) on the cpu engine: two taps per connection, or a dense convolution.
 
 In version v1 with one element, two taps per connection are not zero. A tile of LANES rows of the batch runs through
-time with its rings in cache, as in `synaptic_kernels`, and reads those two: line `position + k` is k steps ago in the
-forward pass, k steps ahead in the backward pass. The gradient of a kernel follows the events of the input.
+time with its rings in cache, as in `synaptic_kernels`, and reads those two. The gradient of a kernel follows the events
+of the input.
 """
 
 from __future__ import annotations

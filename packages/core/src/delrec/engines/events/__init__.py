@@ -6,7 +6,7 @@ A spike is added to a ring of future currents at the step when it arrives; witho
 
 import torch
 
-from delrec.engines import Engine, Output, Request, State
+from delrec.engines import Engine, Output, Request, State, rest_state
 from delrec.engines.cpu import ENGINE as CPU
 
 
@@ -22,7 +22,8 @@ class Events(Engine):
         reason = "cannot be traced by torch.compile" if torch.compiler.is_compiling() else CPU.supports(request)
         if reason:
             return reason
-        inputs = (request.current, request.weight, request.delay, *request.neuron.coefficients_like(request.current))
+        learned = request.neuron.coefficients_like(request.current), rest_state(request.neuron, request.current).states
+        inputs = (request.current, request.weight, request.delay, *learned[0], *learned[1])
         if torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs):
             return "gives no gradients: use torch.no_grad()"
         if request.trace or request.state is not None or request.mask is not None:

@@ -82,6 +82,8 @@ class EventNetwork:
         check_input("inputs", inputs, axes, self.layers[0].inputs)
         if inputs.shape[-2] != self.batch:
             raise ValueError(f"inputs of shape {tuple(inputs.shape)}: this network has batch = {self.batch}")
+        if not inputs.is_cpu:
+            raise ValueError(f"inputs on {inputs.device}: this network runs on the CPU; give inputs.cpu()")
         values = inputs.detach().to(self.dtype).contiguous()
         flat = values.view(-1).numpy()
         if np.vdot(flat, np.zeros_like(flat)) != 0:  # NaN or infinity times 0

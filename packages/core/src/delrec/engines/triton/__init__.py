@@ -75,8 +75,7 @@ def _refuses(device: str, dtype: torch.dtype) -> str | None:
     return _no_launch() if device == "cuda" else None
 
 
-# a constant of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here
-_refuses._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_refuses._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as in `ops`
 
 
 @cache

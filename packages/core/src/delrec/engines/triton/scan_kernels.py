@@ -70,12 +70,11 @@ def forward_scan(
 ):  # fmt: skip
     """Fill spikes (T, B, N) and bits, and turn the initial states (states, B, N) into the final ones.
 
-    trace (states, T, B, N) receives the states if TRACED, planes (.., T, B, N) the kept values if KEEP. history:
-    (count, B, N), newest last. weight: [sender, receiver]. KIND: 0 no recurrence, 1 one delay per sender, 2 one per
-    connection. mask: (B, N) if MASKED is 1, (T, B, N) if it is 2. bits: (words, B, N); the first `prefix` lie before
-    step 0 and hold the last `past` given steps. KIND 1: tables, edges: see `axonal.lay_out_senders`; z, live: operands
-    of `axonal.product`, all terms and those listed. KIND 2: see `synaptic`: tables: its `longest`; edges: its
-    triangles, [sender, receiver]; z: its lines, a ring of two blocks; running: its sums; both zeros.
+    KIND, MASKED: see `scan.Plan`. trace (states, T, B, N) receives the states if TRACED, planes (.., T, B, N) the kept
+    values if KEEP. history: (count, B, N), newest last. weight: [sender, receiver]. bits: (words, B, N); the first
+    `prefix` hold the last `past` given steps. KIND 1: tables, edges: see `axonal.lay_out_senders`; z, live: operands of
+    `axonal.product`, all terms and those listed. KIND 2: see `synaptic`: tables: its `longest`; edges: its triangles,
+    [sender, receiver]; z: its lines, a ring of two blocks; running: its sums; both zeros.
     """
     REAL: tl.constexpr = x.dtype.element_ty
     program = tl.program_id(0)
