@@ -28,6 +28,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
     shutil.copy(ROOT / "data.dvc", tmp_path)
     for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DELREC_BENCH_METRICS", "")  # which `--metrics` sets; what was set before is put back
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

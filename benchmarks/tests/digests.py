@@ -34,7 +34,6 @@ RUNS = (
     ("linear-forecast", "mackey-glass"),
 )
 ASKED = {"network.hidden": [40, 24], "training.batch": 20, "task.test_limit": 40, "network.dropout": 0.1}
-COMPUTED = ("result", "history", "fingerprint", "predictions", "activity", "delays", "parameters")
 STOOD_ON = ("torch", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "c-library")
 
 

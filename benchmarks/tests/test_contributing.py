@@ -8,7 +8,6 @@ import delrec_bench
 import numpy as np
 import pytest
 import torch
-from delrec_bench.metrics.metric import VARIABLE
 
 from benchmarks.tests.test_evaluation import Returns
 
@@ -25,9 +24,8 @@ def block(name: str) -> str:
 
 
 @pytest.fixture
-def run(checkout, monkeypatch, command):
+def run(checkout, command):
     """`delrec-bench run` in a root of its own: its JSON."""
-    monkeypatch.delenv(VARIABLE, raising=False)
     return lambda *words: command("run", *words, *SMALL)[0]
 
 

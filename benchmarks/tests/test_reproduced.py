@@ -10,7 +10,7 @@ from delrec import Trainable
 from delrec_bench import app
 from delrec_bench.config import Request
 from delrec_bench.data.samples import DenseSamples
-from delrec_bench.records import RESULTS_VERSION, publish, write_record
+from delrec_bench.records import RESULTS_VERSION, publish
 from delrec_bench.runs.executors import Place, do
 from delrec_bench.statistics.reproduced import MadeTwice, fingerprint_difference, judge, match, pair_word
 from delrec_bench.training.fingerprint import fingerprint, signs
@@ -167,8 +167,7 @@ def test_rounding_that_moves_much_excuses_much():
     assert "tensors are not the same" in fingerprint_difference(steady, {"logits": steady["logits"], "gradient": {}})
 
 
-def test_the_signs_are_fixed_and_balanced():
-    assert signs(8, 1).tolist() == [1.0, -1.0, 1.0, 1.0, -1.0, 1.0, 1.0, -1.0]
+def test_the_signs_are_balanced():
     assert abs(signs(10_000, 2).mean()) < 0.05 and abs((signs(10_000, 1) * signs(10_000, 2)).mean()) < 0.05
 
 
@@ -192,9 +191,6 @@ def test_reproduce_ends_with_the_word_and_the_exit_code_follows(tmp_path, worksp
     code, content, last = reproduced(tmp_path, capsys)
     assert (code, content["word"]) == (1, "different")
     assert last == "Not reproduced: 0 of 1 rows equal, 1 different."
-    write_record(tmp_path / "one.json", right)
-    assert app.main(["rerun", str(tmp_path / "one.json"), "--root", str(tmp_path)]) == 0
-    assert ": equal: " in capsys.readouterr().out
 
 
 def test_a_network_that_cannot_compute_in_float64_says_so_and_is_trained(capsys):

@@ -318,7 +318,6 @@ def test_a_missing_or_truncated_file_or_a_gz_that_grows_without_end_is_one_clear
 
 def test_options_that_do_not_fit_are_refused(load):
     for options, message in (
-        ({"folder": None}, "no .*work/data/shd/shd_train.h5 .*data fetch shd"),
         ({"steps": 1_000_000}, "256 samples of 1,000,000 steps and 140 channels needs .* bytes of memory"),
         ({"channels": 141}, "channels = 141 does not divide the file's 700; 70, 140"),
         ({"binning": "published"}, "binning = 'published': shd has 'clean'"),
