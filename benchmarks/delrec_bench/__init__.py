@@ -49,13 +49,15 @@ def run(
     if options.get("data") is not None:
         options["data"] = str(options["data"])
     request = Request(method, task, overrides=tuple(dotted(settings).items()), **options)
-    place = Place(find_workspace(root, runs), _folders(methods), _folders(tasks))
+    place = Place(find_workspace(root, runs), _folders(methods, "methods"), _folders(tasks, "tasks"))
     return do(place.plan(request), place).record(place.workspace)
 
 
-def _folders(given: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
-    """Absolute, for a process that has another current folder; one folder, or several."""
-    return tuple(str(Path(one).absolute()) for one in ([given] if isinstance(given, str | Path) else given))
+def _folders(given: str | Path | Iterable[str | Path], of: str) -> tuple[str, ...]:
+    """One folder, or several, and those of the environment, as for the command line."""
+    from delrec_bench.app.options import all_folders
+
+    return all_folders([given] if isinstance(given, str | Path) else given, f"DELREC_BENCH_{of.upper()}")
 
 
 def results(source: str = "published", *, root: str | None = None, runs: str | None = None) -> "pd.DataFrame":
@@ -121,5 +123,5 @@ def evaluate(
     from delrec_bench.runs.trained import evaluate_network
     from delrec_bench.tasks.task import find_tasks
 
-    workspace, known = find_workspace(root, runs), find_tasks(_folders(task_folders))
+    workspace, known = find_workspace(root, runs), find_tasks(_folders(task_folders, "tasks"))
     return rows_table([evaluate_network(method, known[task], workspace, number, settings) for task, number in asked])

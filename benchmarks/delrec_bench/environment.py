@@ -52,8 +52,9 @@ def provenance() -> dict[str, Any]:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     here = Path(__file__).parent
-    revision = _git(here, "rev-parse", "HEAD") or "unknown"
-    return {"revision": revision, "dirty": bool(changes(here)), "versions": versions}
+    ours = bool(_git(here, "ls-files", Path(__file__).name))  # not where a repository of the user's own holds a wheel
+    revision = (ours and _git(here, "rev-parse", "HEAD")) or "unknown"
+    return {"revision": revision, "dirty": ours and bool(changes(here)), "versions": versions}
 
 
 def changes(folder: Path) -> list[str]:

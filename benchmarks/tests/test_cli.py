@@ -118,6 +118,8 @@ def test_a_dry_run_says_runs_and_hours(checkout, capsys):
     assert code == 0 and "total: " in out
     once, whole = (json.loads(call(capsys, "reproduce", "--dry-run", "--json", *all_)[1]) for all_ in ((), ("--all",)))
     assert 5 * once["runs"] == whole["runs"] > 0 and once["hours"] > 0
+    three = json.loads(call(capsys, "reproduce", "--dry-run", "--json", "--repetitions", "3")[1])
+    assert three["runs"] == 3 * once["runs"]
     assert not (checkout / "runs").exists()
 
 
@@ -183,6 +185,15 @@ def test_a_reader_who_goes_away_is_no_complaint(checkout, words, reader):
     command = f"({' '.join(PROGRAM)} {words} 2>err; echo $? >code) | {reader}"
     subprocess.run(["bash", "-c", command], check=False)
     assert "bug" not in (checkout / "err").read_text() and (checkout / "code").exists()
+
+
+def test_who_stops_reading_the_progress_ends_the_command_without_a_complaint(checkout, monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as gone:
+        monkeypatch.setattr(sys, "stderr", gone)
+        monkeypatch.setattr(command_line, "bug", lambda error: pytest.fail(f"taken for a bug: {error!r}"))
+        assert app.main(LIF) == 141
 
 
 def test_list_knows_everything_that_may_be_named(checkout, capsys):

@@ -169,3 +169,10 @@ def test_a_run_with_a_budget_gets_its_widths_or_is_refused(method, workspace):
     assert asked.configuration["budget"] == 500 and "--set budget=500" in asked.command
     with pytest.raises(BenchError, match=f"budget 20 is too small for method '{method}'"):
         with_parameters(20, method)
+
+
+@pytest.mark.parametrize("settings", [{}, {"hidden": 32}, {"hidden": []}, {"hidden": None}])
+def test_a_budget_for_a_method_without_widths_is_refused(settings):
+    values = {"budget": 9000, "network": settings}
+    with pytest.raises(BenchError, match=r"budget 9000 decides the layer widths of method 'lif', .* --set budget=0"):
+        with_budget(METHODS["lif"], values, 140, 20)

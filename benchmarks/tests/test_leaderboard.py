@@ -57,6 +57,13 @@ def test_it_trains_on_files_of_a_user_where_they_are_named(mine, asked, capsys, 
     assert {r.task for r in asked} == {"digits", "formants-20", "formants-35", "mackey-glass", task}
 
 
+def test_the_command_of_a_folder_with_a_space_can_be_pasted(mine, asked, command):
+    (mine / "mine").rename(mine / "my methods")
+    content, _ = command("leaderboard", "--methods", "my methods", "--only-tasks", "digits")
+    (row,) = (row for row in content["rows"] if (row["method"], row["task"]) == ("mine", "digits"))
+    assert row["command"].endswith(" --methods 'my methods'")
+
+
 def test_a_dry_run_says_how_many_runs_and_minutes_and_trains_nothing(mine, asked, capsys):
     assert app.main(["leaderboard", "--methods", "mine", "--dry-run", "--jobs", "2"]) == 0
     assert asked == [] and "4 runs, 4 to do with 2 workers: about 1.0 minutes" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import delrec_bench
 import numpy as np
 import pytest
 from delrec_bench import plugins
@@ -142,6 +143,8 @@ def test_what_is_wrong_with_the_data_of_a_task_is_said(load, message, error):
     ("declared", "message"),
     [
         ({"build": lambda *_: None}, "its build returned None; it must return a network"),
+        ({"build": print, "applicable": lambda _: 1 / 0}, "its applicable raised ZeroDivisionError: "),
+        ({"build": print, "applicable": lambda _: False}, "its applicable returned False; return None or the reason"),
         ({"floor": lambda _: [1, 2, 3]}, "its floor gives 3 predictions for 360 samples"),
         ({"floor": lambda _: [0.5] * 360}, "its floor gives 0.5, which must be a class from 0 to 9"),
         ({"floor": lambda _: [-7] * 360}, "its floor gives -7, which must be a class from 0 to 9"),
@@ -151,6 +154,13 @@ def test_a_method_that_gives_no_network_or_impossible_predictions_is_named(decla
     table = MethodTable(mine=Method(name="mine", summary="s", source="s", learned="w", **declared))
     with pytest.raises(BenchError, match=f"method 'mine': {message}"):
         perform(resolve(Request("mine", "digits"), table, find_tasks(), workspace), workspace)
+
+
+def test_the_python_functions_know_the_folders_of_the_environment(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(METHODS)
+    monkeypatch.setenv("DELREC_BENCH_METHODS", str(tmp_path))
+    with pytest.raises(BenchError, match="no task 'digit'; did you mean"):  # and not: no method 'visitor'
+        delrec_bench.run("visitor", "digit", root=str(tmp_path))
 
 
 def test_a_file_is_executed_once_until_it_changes(tmp_path, monkeypatch):

@@ -311,6 +311,11 @@ def test_collect_takes_finished_runs_follows_no_link_and_refuses_two_outcomes_of
         found = merge(here, [there.root])
         assert (slow.key in found.added) == (wanted is taken)
         assert records.finished_record(here.runs, slow.key) == wanted, "two machines may have measured one latency"
+    lost = made_up.failure_of(made_up.record("rlif", "digits", 3))
+    for key in (lost.key, "f" * 64):
+        (there.runs / key).mkdir()
+        (there.runs / key / "failure.json").write_text(lost.model_dump_json())
+    assert merge(here, [there.root]).diverged == [lost.key] and records.read_folder(here.runs)[1] == [lost]
     records.write_record(folder / "record.json", again(RUN))
     with pytest.raises(BenchError, match="differ in history.*; nothing was copied"):
         merge(here, [there.runs])

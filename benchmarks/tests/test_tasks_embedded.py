@@ -10,7 +10,7 @@ import torch
 from delrec_bench.data import generated
 from delrec_bench.data.binning import Bins, Recordings, bin_events, recordings
 from delrec_bench.data.generated import RECIPES, Events, generate, joined
-from delrec_bench.data.samples import CountSamples, Tripled
+from delrec_bench.data.samples import CountSamples, DenseSamples, Tripled
 from delrec_bench.data.shelf import listed, make
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError
@@ -108,6 +108,11 @@ def test_content_decides_not_bytes_and_other_content_is_refused(tmp_path):
     listing("f" * 32, tiny(value=1).digest())
     with pytest.raises(BenchError, match="shd_train.h5: md5 .* data.dvc says ffff.*make or fetch"):
         digest()
+
+
+def test_a_floor_takes_negative_values():
+    values = np.array([[[-4.0, 9.0]], [[0.0, -1.0]]], np.float32)
+    assert features(DenseSamples(values, np.arange(2)), 1).tolist() == [[-2.0, 3.0], [0.0, -1.0]]
 
 
 def test_augmentation_triples_the_training_set_and_is_fixed_by_seed_and_epoch(tmp_path):

@@ -9,6 +9,7 @@ import inspect
 import io
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -109,6 +110,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, BrokenPipeError) and {"-h", "--help"} & set(words):
             return _seen_enough(0)
+        if _closed(sys.stderr):  # a reader of the progress; the code is a shell's for what SIGPIPE ended
+            return _seen_enough(141, sys.stderr)
         message, code = _told(error)
         message = " ".join(message.splitlines())  # that of a user's code may have several
         print(f"{NAME}: {message}", file=sys.stderr)
@@ -121,10 +124,19 @@ def main(words: Sequence[str] | None = None) -> int:
     return int(code)
 
 
-def _seen_enough(code: int) -> int:
-    """The exit code where whoever reads stdout has gone, which is no reason to complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _seen_enough(code: int, stream: Any = None) -> int:
+    """The exit code where whoever reads stdout, or this stream, has gone, which is no reason to complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
     return code
+
+
+def _closed(stream: Any) -> bool:
+    """Whether nobody reads a stream any more."""
+    with contextlib.suppress(OSError, ValueError):
+        told = select.poll()
+        told.register(stream.fileno(), 0)  # only what is always told: that the other end is closed
+        return any(event & select.POLLERR for _, event in told.poll(0))
+    return False
 
 
 def _object(content: Mapping[str, Any]) -> str:

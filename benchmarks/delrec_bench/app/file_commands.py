@@ -32,8 +32,8 @@ def collect(
 
     found = merge(places.workspace, sources)
     unfinished = f"; {found.unfinished} without a record skipped" if found.unfinished else ""
-    text = f"{len(found.added)} runs added, {len(found.same)} already here{unfinished}"
-    return Answer({"added": found.added, "same": found.same, "unfinished": found.unfinished}, text)
+    text = f"{len(found.added)} runs added, {len(found.same)} already here, {len(found.diverged)} diverged{unfinished}"
+    return Answer(vars(found), text)
 
 
 @command("Files", ("sync", "after training without a connection to MLflow"))

@@ -1,7 +1,7 @@
 """What commands share: their options, what they return, where things are, and the runs that they read."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -100,7 +100,7 @@ class Places:
         if self.metrics:
             from delrec_bench.metrics.metric import VARIABLE
 
-            os.environ[VARIABLE] = os.pathsep.join(_folders(self.metrics, VARIABLE))
+            os.environ[VARIABLE] = os.pathsep.join(all_folders(self.metrics, VARIABLE))
 
     @property
     def workspace(self) -> "Workspace":
@@ -111,7 +111,7 @@ class Places:
 
     def folders(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Folders of more methods and of more tasks, options and variables; absolute, for a worker elsewhere."""
-        return _folders(self.methods, METHODS_VARIABLE), _folders(self.tasks, TASKS_VARIABLE)
+        return all_folders(self.methods, METHODS_VARIABLE), all_folders(self.tasks, TASKS_VARIABLE)
 
     @property
     def place(self) -> "Place":
@@ -129,7 +129,8 @@ class Places:
         return find_methods(methods), find_tasks(tasks)
 
 
-def _folders(given: Sequence[str] | None, variable: str = "") -> tuple[str, ...]:
+def all_folders(given: Iterable[str | Path] | None, variable: str) -> tuple[str, ...]:
+    """The folders given and those of an environment variable, absolute, for a process with another current folder."""
     found = [*(given or ()), *filter(None, os.environ.get(variable, "").split(os.pathsep))]
     return tuple(dict.fromkeys(str(Path(folder).absolute()) for folder in found))
 
@@ -150,7 +151,7 @@ def by_task(texts: list[str] | None) -> dict[str, str]:
             raise BenchError(f"--data {text!r} is not TASK=DIR; write, for example, --data shd=corpora/shd")
     if twice := [task for task in found if sum(text.startswith(f"{task}=") for text in texts or ()) > 1]:
         raise BenchError(f"--data names {twice[0]} twice; give one folder for each task")
-    return found
+    return {task: str(Path(folder).expanduser()) for task, folder in found.items()}
 
 
 def on_these_files(

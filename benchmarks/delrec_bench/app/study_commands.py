@@ -77,8 +77,9 @@ def reproduce(
     work = options.work_of(places, jobs, executor, per_device=per_device, scheduler=scheduler, options=more)
     again = list(expanded.requests)
     if expanded.name == "leaderboard" and not everything:
-        # repetition 0 of every row on a task that every clone has, or that was named with its data
-        again = [r for r in again if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
+        # one run per row, unless more are asked for, on a task that every clone has, or that was named with its data
+        again = [r for r in again if r.repetition == 0 or repetitions is not None]
+        again = [r for r in again if tasks[r.task].embedded or r.data is not None]
     if dry_run:
         return _dry_run(replace(expanded, requests=tuple(again)), work)
     say(f"study {expanded.name}, profile {expanded.profile}")

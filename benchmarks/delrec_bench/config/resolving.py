@@ -167,7 +167,13 @@ def solve_width(method: Method, settings: Mapping[str, Any], inputs: int, classe
     Parameters grow with the width, so it is bisected; each candidate is built and counted, never estimated. The number
     of layers is that of `settings["hidden"]`.
     """
-    depth = len(settings["hidden"])
+    hidden = settings.get("hidden")
+    if not isinstance(hidden, list | tuple) or not hidden:
+        raise BenchError(
+            f"budget {budget} decides the layer widths of method '{method.name}', but its setting 'hidden' is "
+            f"{hidden!r}; give it a list, such as [32], or --set budget=0"
+        )
+    depth = len(hidden)
 
     def count(width: int) -> int:
         return counted(method, {**settings, "hidden": [width] * depth}, inputs, classes)

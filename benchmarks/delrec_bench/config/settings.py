@@ -135,7 +135,7 @@ def full_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> dic
 
 def settle(request: Request, method: Method, task: Task) -> Settled:
     """Settle every setting of a request that it decides without data; a `BenchError` names what is wrong in it."""
-    reason = method.applicable(task)
+    reason = method.reason(task)
     if reason is not None:
         raise BenchError(f"method '{method.name}' does not apply to task '{task.name}': {reason}")
     values = defaults(method, task.family == "forecast")

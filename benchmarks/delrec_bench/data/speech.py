@@ -48,13 +48,13 @@ class Corpus:
             for split, name in self.files.items()
         }
         bins = self.bins(options)
-        fixed = bins.mode == "published" or (data_dir is None and bool(self.official))
         data = assemble(
             *(self.task, found, bins, options, split_seed, data_dir, workspace),
             official=self.official,
             digest=files_digest(digests),
             made=not self.official,
-            steps=bins.steps if fixed else None,
+            steps=bins.steps if bins.mode == "published" else None,
+            official_steps=bins.steps,
             files={paths[name].name: md5 for name, md5 in digests.items()},
             notes=self.notes,
         )

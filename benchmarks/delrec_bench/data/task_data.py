@@ -186,16 +186,17 @@ def assemble(
     official: Mapping[str, int],
     made: bool = False,
     steps: int | None = None,
+    official_steps: int | None = None,
     digest: str,
     notes: tuple[str, ...] = (),
     **known: Any,
 ) -> TaskData:
     """A task's data from the recordings of a corpus: "train", "test" and, where it has one, "valid".
 
-    T is that of the options, else `steps`, else that of the longest training or validation sample. `folder` is the
-    user's own (`--data`) or None, `official` the samples by part of the official files, which no corpus has that is
-    `made` here. A `BenchError` names files that are not the task's, labels or options that do not fit, or too
-    many bins.
+    T is that of the options, else `steps`, else `official_steps` for official files, else that of the longest training
+    or validation sample. `folder` is the user's own (`--data`) or None, `official` the samples by part of the official
+    files, which no corpus has that is `made` here. A `BenchError` names files that are not the task's, labels or
+    options that do not fit, or too many bins.
     """
     parts, place = binned(recordings, bins, workspace), folder or workspace.data / task
     top = max(part.top for part in parts.values())
@@ -214,7 +215,9 @@ def assemble(
         )
     if options.steps != "auto":
         steps = int(options.steps)
-    elif steps is None:
+    elif steps is None and kind == "OFFICIAL":
+        steps = official_steps
+    if steps is None:
         steps = max(part.longest for split, part in parts.items() if split != "test")
     need_memory(4 * BATCH * steps * bins.channels, f"{BATCH} samples of {steps:,} steps and {bins.channels} channels")
     _check_labels({split: replace(part, name=str(place / part.name)) for split, part in parts.items()})

@@ -136,7 +136,7 @@ def to_measure(requests: Iterable[Request], methods: MethodTable, tasks: TaskTab
         added = replace(of_task[0], method=BASELINE, overrides=shared)
         first = next((r for r in of_task if r.method == BASELINE), added)
         for request in (first, *of_task):
-            if methods[request.method].applicable(tasks[request.task]) is None:
+            if methods[request.method].reason(tasks[request.task]) is None:
                 found.setdefault((request.task, request.method, request.data), replace(request, repetition=0))
     return list(found.values())
 

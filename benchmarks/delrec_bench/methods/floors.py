@@ -69,14 +69,15 @@ def _values(samples: Samples) -> np.ndarray:
 
 
 def features(samples: Samples, slices: int) -> np.ndarray:
-    """Square roots of the spikes per slice and channel, (n, slices * C)."""
+    """Square roots of the spikes per slice and channel, (n, slices * C); a negative sum keeps its sign."""
     pieces = []
     for indices in torch.arange(len(samples)).split(256):
         values = samples.batch(indices).numpy()  # (T, B, C)
         edges = np.unique((np.arange(slices) * len(values)) // slices)
         totals = np.add.reduceat(values, edges, axis=0, dtype=np.float64)
         pieces.append(totals.transpose(1, 0, 2).reshape(len(indices), -1))
-    return np.sqrt(np.concatenate(pieces))
+    sums = np.concatenate(pieces)
+    return np.sign(sums) * np.sqrt(np.abs(sums))
 
 
 def _learned(data: TaskData) -> list[Samples]:

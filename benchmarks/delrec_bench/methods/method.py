@@ -74,6 +74,16 @@ class Method:
         """The display name."""
         return self.title or self.name
 
+    def reason(self, task: "Task") -> str | None:
+        """Why it has no runs on a task, or None: its `applicable`, whose faults are a `BenchError`."""
+        try:
+            reason = self.applicable(task)
+        except Exception as error:
+            raise BenchError(f"method '{self.name}': its applicable raised {raised(error)}") from error
+        if not (reason is None or isinstance(reason, str)):
+            raise BenchError(f"method '{self.name}': its applicable returned {reason!r}; return None or the reason")
+        return reason
+
     @property
     def kind(self) -> str:
         """The kind of its records: "run" or "floor"."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import NamedTuple
 
 import pandas as pd
@@ -92,17 +93,18 @@ def board_of(page: Page) -> Board:
     best_first = dict.fromkeys(row["method"] for task in tasks for row in page.of(task) if row.records) | asked
     lines = []
     for name in sorted(best_first, key=lambda name: FAMILIES.index(asked[name].family)):
-        folder = page.declared.new.get(name)
+        new = name in page.declared.new
+        folder = quote(page.declared.new.get(name, ""))
         commands = [f"delrec-bench leaderboard --methods {folder}"]
-        if folder is None:
+        if not new:
             again = page.declared.again.items()
             commands = [f"{one} --only-methods {name}" for one, of in again if any((name, task) in rows for task in of)]
         cells = {(kind, task): cell for task in tasks for kind, cell in _cells(task, name, rows).items()}
         timing = Cell(hint=f"delrec-bench bench --methods {folder} --only-methods {name}")
         for kind, task in cells:
-            if folder and kind in TIMES and cells[SIZE, task] and not cells[kind, task]:
+            if new and kind in TIMES and cells[SIZE, task] and not cells[kind, task]:
                 cells[kind, task] = timing
-        lines.append(Line(asked[name], commands, folder is not None, cells))
+        lines.append(Line(asked[name], commands, new, cells))
 
     def shown(kind: str, task: str) -> bool:
         if kind == SCORE and task in FIELD:  # also without runs: its cells give the commands that fill it

@@ -34,8 +34,8 @@ class Page:
 
     @property
     def outcome(self) -> Answer | None:
-        """What the declared comparison comes to over its tasks; None where none of them has its runs."""
-        if not self.primary:
+        """What the declared comparison comes to over its tasks; None where one has too few runs for a verdict."""
+        if not self.primary or not all(d.verdict.compared for d in self.primary):
             return None
         answer = answer_of([d.verdict for d in self.primary])
         return "inconclusive" if self.unjudged and answer != "depends on the task" else answer

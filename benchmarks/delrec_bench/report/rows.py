@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 from scipy.stats import binom
@@ -158,7 +159,7 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
     of = group or ([measured] if measured else [])
     lost = sorted(failure.repetition for failure in declared.lost(task, asked.method))
     commands = [one.command for one in group or declared.lost(task, asked.method)] or [asked.command]
-    folder = f" --methods {declared.new[asked.method]}" if asked.method in declared.new else ""
+    folder = f" --methods {quote(declared.new[asked.method])}" if asked.method in declared.new else ""
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
         "task": task,
         "data": str(group[0].data.get("stamp") or group[0].data["kind"]) if group else None,  # a latency uses no data

@@ -66,7 +66,7 @@ def to_json(page: Page) -> str:
         "profile": declared.study.profile,
         "complete": page.complete,
         "revisions": page.revisions,
-        "answer": page.outcome if all(d.verdict.compared for d in page.primary) else None,
+        "answer": page.outcome,
         "finding": page.finding,
         "verdicts": [
             {"hypothesis": d.hypothesis, "task": d.method["task"]}

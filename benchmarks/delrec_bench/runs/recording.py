@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from delrec_bench.config import Resolved
+from delrec_bench.data.samples import Tripled
 from delrec_bench.environment import machine, provenance
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import RESULTS_VERSION, Record
@@ -17,7 +18,7 @@ def make_record(resolved: Resolved, *, result: dict[str, Any], measured: dict[st
     asked, data, method, options = resolved.asked, resolved.data, resolved.method, resolved.configuration["task"]
     described = data.identity() | {
         "files": dict(data.files),
-        "augmentation": "shift and blend, x 3" if options["augment"] else "none",
+        "augmentation": "shift and blend, x 3" if isinstance(data.train, Tripled) else "none",
         "binning": options["binning"],
         "validation": options["validation"],
         "dropped_events": data.dropped_events,

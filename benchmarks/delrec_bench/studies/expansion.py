@@ -129,7 +129,7 @@ class _Expansion:
         for task in self.only("task", wanted.data, tasks):
             if not self.tasks[task].accepts_data:
                 self.tasks[task].folder(wanted.data[task])
-        data = {task: str(Path(folder).expanduser()) for task, folder in wanted.data.items()}
+        data = dict(wanted.data)
         repetitions = table.repetitions if wanted.repetitions is None else wanted.repetitions
         firsts, skipped = self.rows(methods, tasks, data, wanted)
         space = self.space({key for first in firsts for key, _ in first.overrides})
@@ -246,7 +246,7 @@ class _Expansion:
     def reason(self, method: str, task: str) -> str | None:
         """Why a method has no runs on a task; None where it has."""
         left_out = task in self.table.without.get(method, ())
-        return "left out by the study" if left_out else self.methods[method].applicable(self.tasks[task])
+        return "left out by the study" if left_out else self.methods[method].reason(self.tasks[task])
 
     def rows(
         self, methods: list[str], tasks: list[str], data: Mapping[str, str], wanted: Wanted

@@ -53,7 +53,7 @@ class Searching:
         settled = {name: settle(self._request(name, 0, 0), method, task).values for name, method in of.items()}
         self._epochs = {name: values["epochs"] for name, values in settled.items()}
         first = settled[self.methods[0]]
-        self.size = size_of({"budget": first["budget"], "network.hidden": first["network"]["hidden"]})
+        self.size = size_of({"budget": first["budget"], "network.hidden": first["network"].get("hidden")})
 
     def _request(self, method: str, number: int, split: int, epochs: int | None = None) -> Request:
         own = {key: value for key, value in self.settings(number).items() if key in self._keys[method]}
