@@ -226,6 +226,7 @@ def test_a_few_steps_of_training_lower_the_loss() -> None:
     ("changes", "message"),
     [
         ({"hidden": ()}, "hidden = "),
+        ({"hidden": 16}, "hidden = 16: give a tuple"),
         ({"hidden": (3, 0)}, "hidden = "),
         ({"tau_m": 0.0}, "tau_m = 0.0"),
         ({"tau_s": math.inf}, "tau_s = inf"),
@@ -261,17 +262,20 @@ def test_wrong_shapes_and_numbers_are_named() -> None:
         EventPropLayer(Connection(5, 6, mean=0, std=1), Connection(5, 5, mean=0, std=1))
 
 
-def test_an_input_changed_before_the_backward_pass_changes_no_gradient() -> None:
-    """With one sample, the layer kept the memory of its input."""
+def test_an_input_or_output_changed_before_the_backward_pass_changes_no_gradient() -> None:
+    """With one sample, the layer kept the memory of its input; its output was always that of the backward pass."""
     layer, x = EventPropLayer(Connection(5, 6, mean=1, std=1)), (torch.rand(30, 1, 5) < 0.3).float()
     gradients = []
-    for change in (False, True):
+    for change in (None, "input", "output"):
         given = x.clone()
         out = layer(given)
-        if change:
-            given.zero_()
-        gradients.append(torch.autograd.grad(out.sum(), layer.inward.weight)[0])
-    assert torch.equal(*gradients) and gradients[0].abs().sum() > 0
+        loss = (out * torch.arange(6.0)).sum()
+        with torch.no_grad():
+            if change is not None:
+                (given if change == "input" else out).zero_()
+        gradients.append(torch.autograd.grad(loss, layer.inward.weight)[0])
+    assert torch.equal(gradients[0], gradients[1]) and torch.equal(gradients[0], gradients[2])
+    assert gradients[0].abs().sum() > 0
 
 
 def test_a_delay_beyond_every_sequence_never_arrives() -> None:

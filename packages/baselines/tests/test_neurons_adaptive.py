@@ -7,6 +7,7 @@ import pytest
 import torch
 from delrec import LIF, FeedforwardDelays, Neuron, RecurrentDelays, SpikingLayer
 from delrec.engines import Request, scan
+from delrec.testing import check_rules
 from delrec_baselines import ALIF, AdLIF, CAdLIF, CSiLIF, LearnedLeak, SEAdLIF, SiLIF
 
 NEURONS: dict[str, Callable[[], Neuron]] = {
@@ -280,6 +281,13 @@ def test_a_random_start_is_drawn_for_every_sample(make):
     assert float(zeros[0].abs().max()) == 0
     with pytest.raises(ValueError, match="start = 'warm'"):
         make(start="warm")
+
+
+@pytest.mark.parametrize(
+    "neuron", [LearnedLeak(), LIF(learn_tau="neuron").attach(5).requires_grad_(False), AdLIF(start="random")]
+)
+def test_authors_can_check_readouts_frozen_neurons_and_random_starts(neuron):
+    check_rules(neuron)
 
 
 def test_alif_starts_its_adaptation_at_the_base():

@@ -65,6 +65,7 @@ def test_asrc_is_made_where_and_as_it_is_asked():
     assert {p.device.type for p in SoftmaxRecurrence(4, device="meta").parameters()} == {"meta"}
     layer = SoftmaxRecurrence(4, dtype=torch.float64)
     assert layer.logits.dtype == torch.float64 and layer.half().logits.dtype == torch.float32
+    assert layer.logits.requires_grad and not SoftmaxRecurrence(4, learn=False).logits.requires_grad
 
 
 def test_asrc_learns_its_logits():

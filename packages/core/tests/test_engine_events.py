@@ -145,6 +145,10 @@ def test_what_events_cannot_do_is_an_error_that_says_so():
     learned.initial = lambda: (learned.start,)
     with pytest.raises(EngineError, match="no gradients"):
         scan("events", Request(current.detach(), learned.attach(3)))
+    layer = SpikingLayer(3, engine="cpu")
+    layer.neuron = LIF()
+    with pytest.raises(EngineError, match=r"it belongs to no layer: call its attach\(N\) first"):
+        layer(current.detach())
     with pytest.raises(ValueError, match=r"inputs on meta: .* give inputs.cpu\(\)"):
         EventNetwork([nn.Linear(4, 3)]).run(torch.zeros(5, 1, 4, device="meta"))
 

@@ -196,6 +196,11 @@ def test_a_delay_with_a_parametrization_is_a_delay_that_cannot_be_rounded():
     made = RecurrentDelays(6)
     torch.nn.utils.parametrize.register_parametrization(made, "delay", torch.nn.Identity())
     assert count_parameters(made)["delays"] == 6
+    soft = RecurrentDelays(6, learn_spread=True, delay_init=DelayInit("constant", low=300.4))
+    for name in ("delay", "spread"):
+        torch.nn.utils.parametrize.register_parametrization(soft, name, torch.nn.Softplus())
+    assert count_parameters(soft)["spreads"] == count_parameters(soft)["learned_delays"] == 6
+    assert soft.bfloat16().delay.dtype == torch.float32, "in bfloat16 a delay of 300.4 steps is 300"
     with pytest.raises(NotImplementedError, match="delay has a parametrization"), made.deployed():
         pass
     made.rounding = "none"

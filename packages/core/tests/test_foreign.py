@@ -132,6 +132,20 @@ def test_lengths_hold_their_state():
         layer(Cell())(X, lengths=[0, 4, 12])
 
 
+def test_a_learned_initial_state_has_a_gradient():
+    class Learned(Cell):
+        def __init__(self):
+            super().__init__()
+            self.start = nn.Parameter(torch.tensor(0.3))
+
+        def initial_state(self, current):
+            return Memory(self.start.expand_as(current), torch.zeros_like(current))
+
+    made = layer(Learned())
+    made(X).sum().backward()
+    assert made.neuron.cell.start.grad != 0
+
+
 @pytest.mark.parametrize(
     "neuron, error, said",
     [

@@ -59,8 +59,8 @@ def test_parameter_groups_tell_delays_apart_and_spare_them_decay():
     assert [g["weight_decay"] for g in groups.values()] == [1e-5, 0, 0, 0]
     optimiser = torch.optim.AdamW(parameter_groups(model), lr=0.3)
     assert all(g["lr"] == 0.3 for g in optimiser.param_groups)
-    fixed = RecurrentDelays(4, learn=False)
-    assert [g["name"] for g in parameter_groups(fixed)] == ["weights"]
+    others = torch.nn.Sequential(RecurrentDelays(4, learn=False), torch.nn.RMSNorm(4))
+    assert [g["name"] for g in parameter_groups(others)] == ["weights", "norm"]
 
 
 @pytest.mark.parametrize("kind", ["axonal", "synaptic", "shared"])

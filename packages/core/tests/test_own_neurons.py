@@ -239,6 +239,17 @@ class Ternary(Neuron):
         return spike, (h - spike,)
 
 
+class Dropped(LIF):
+    """It trained without dropout if it was evaluated first."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop = nn.Dropout(0.0)
+
+    def step(self, current, state, coefficients):
+        return super().step(self.drop(current), state, coefficients)
+
+
 class Unnamed(driven(lambda neuron, current: neuron.gain * current)):
     def make_parameters(self, size):
         self.gain = nn.Parameter(torch.ones(size))
@@ -250,6 +261,7 @@ class Unnamed(driven(lambda neuron, current: neuron.gain * current)):
         (driven(lambda n, x: x + x.cumsum(-1) * 0.1), "uses the operator cumsum, which this engine does not support"),
         (driven(lambda n, x: x if bool((x > 0).any()) else -x), "branches on the value of a tensor: use torch.where"),
         (driven(lambda n, x: x if n.training else 2 * x), "its step reads self.training, which a trace would freeze"),
+        (Dropped, "its step reads self.training, which a trace would freeze"),
         (driven(lambda n, x: x * (2 / len(x))), "its step reads the size of the batch, which a trace would freeze"),
         (Stateless, "it has no states"),
         (Ternary, "its step returns spikes other than 0 and 1"),
@@ -288,7 +300,8 @@ def returning(result):
         (lambda spike, state: (spike, state[:1]), ValueError, "returns 1 states of 2: membrane, fatigue"),
         (lambda spike, state: (spike, (state[0], 0.0)), ValueError, "fatigue as a float: each is a tensor"),
         (lambda spike, state: (spike.sum(), state), ValueError, r"the spike as a tensor \(\): each is"),
-        (lambda spike, state: (spike, (state[0], spike > 0)), ValueError, "fatigue as torch.bool: states are floating"),
+        (lambda spike, state: (spike, (state[0], spike > 0)), ValueError, "fatigue as torch.bool: give floating"),
+        (lambda spike, state: (spike > 0, state), ValueError, "the spike as torch.bool: give floating"),
     ],
 )
 def test_what_a_step_returns_is_checked_when_the_layer_is_built(result, error, words):

@@ -220,10 +220,22 @@ def test_stateful_hands_out_what_its_module_is_asked_for():
 
 
 def test_stateful_in_a_checkpoint_is_refused_and_an_explicit_state_is_right():
-    carried, x = Stateful(layer()), current().requires_grad_()
-    out = checkpoint(carried, x, use_reentrant=False)
-    with pytest.raises(RuntimeError, match="pass the state explicitly"):
-        out.sum().backward()
+    class Inside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer()
+
+        def forward(self, x):
+            return checkpoint(self.layer, 2 * x, use_reentrant=reentrant)
+
+    x = current().requires_grad_()
+    for reentrant in (False, True):
+        with pytest.raises(RuntimeError, match="'layer' is in a checkpoint, .* pass its state"):
+            Stateful(Inside())(x)  # gave the gradients of a run from rest
+        with torch.no_grad():
+            assert Stateful(Inside())(x).any()
+        with pytest.raises(RuntimeError, match="is in a checkpoint"):
+            checkpoint(Stateful(layer()), x, use_reentrant=reentrant).sum().backward()
     made, pull = layer(), torch.arange(24 * 18, dtype=F64).view(24, 3, 6).sin()
 
     def run(wrap):

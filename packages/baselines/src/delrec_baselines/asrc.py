@@ -43,13 +43,14 @@ class SoftmaxRecurrence(RecurrentDelays):
             raise ValueError(f"delays = {delays!r}: there is one delay per layer; use 'shared'")
         if settings.get("max_delay") is not None:
             raise ValueError(f"max_delay = {settings['max_delay']!r}: the longest delay here is span - 1; set span")
-        settings |= {"learn": False, "learn_spread": False, "rounding": "none"}
+        settings |= {"learn_spread": False, "rounding": "none"}
         super().__init__(size, delays="shared", sigma=sigma, **settings)
         del self.delay
         self.register_parameter("delay", None)
         self.span = whole("span", span)
         exact = exact_dtype(settings.get("dtype"))
-        self.logits = nn.Parameter(torch.zeros(span, device=settings.get("device"), dtype=exact))
+        start = torch.zeros(span, device=settings.get("device"), dtype=exact)
+        self.logits = nn.Parameter(start, requires_grad=self.learn)
 
     @torch.no_grad()
     def delays(self) -> Tensor:

@@ -89,6 +89,9 @@ class DelGradConfig:
         choose("encoding", self.encoding, "times", "first", "events")
         choose("loss", self.loss, "shift-invariant", "cross-entropy")
         choose("delays", self.delays, *get_args(Delays))
+        for name in ("hidden", "weight_mean", "weight_std"):
+            if not isinstance(getattr(self, name), tuple | list):
+                raise ValueError(f"{name} = {getattr(self, name)!r}: give a tuple")
         for name, sizes in (("inputs", (self.inputs,)), ("classes", (self.classes,)), ("hidden", self.hidden)):
             for size in sizes:
                 whole(name, size)

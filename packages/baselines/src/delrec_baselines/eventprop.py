@@ -103,6 +103,9 @@ class EventPropConfig:
     raise_silent: float = 0.002
 
     def __post_init__(self) -> None:
+        for name in ("hidden", "weight_mean", "weight_std"):
+            if not isinstance(getattr(self, name), tuple | list):
+                raise ValueError(f"{name} = {getattr(self, name)!r}: give a tuple")
         for name in ("inputs", "classes", "max_delay"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")

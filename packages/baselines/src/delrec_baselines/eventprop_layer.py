@@ -230,7 +230,8 @@ class _EventProp(torch.autograd.Function):
             ctx.spiked = (out, drive, busy)
         ctx.arrays = (arriving, inward, back)
         ctx.rate, ctx.neuron, ctx.like = rate, neuron, weight
-        return torch.from_numpy(out).to(weight.device).transpose(0, 1)
+        given = out if rate is None else out.copy()  # which the caller may change before the backward pass
+        return torch.from_numpy(given).to(weight.device).transpose(0, 1)
 
     @staticmethod
     @once_differentiable

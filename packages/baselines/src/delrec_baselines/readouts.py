@@ -22,7 +22,7 @@ class LearnedLeak(Neuron):
 
     kind "decay": alpha is the parameter, uniform in adLIF's range [e^(-1/5), e^(-1/25)] and clamped to it where it is
     used (Bittar & Garner 2022). kind "tau": alpha = exp(-1/tau), tau from N(20, 5) steps and not clamped (Yin et al.
-    2021). Give it to `delrec.Network` as `leak`, with readout="leaky" and readout_gain="one": it has its own gain.
+    2021). It has its own gain: as a readout, give it the plain sum of its inputs.
     Raises ValueError for an unknown kind, or a law without a positive mean.
     """
 

@@ -68,7 +68,9 @@ class ForeignNeuron(Neuron):
         make = getattr(self.cell, "initial_state", None)
         if make is None:
             return ()
-        return tuple(s.detach() for s in self._flat(make(like), like))  # norse's requires a gradient
+        # norse's are leaves that require a gradient, which is of no use
+        kept = pytree.tree_map_only(Tensor, lambda s: s.detach() if s.is_leaf and type(s) is Tensor else s, make(like))
+        return tuple(self._flat(kept, like))
 
     def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
         """Take one step of the cell."""

@@ -40,7 +40,9 @@ class Layer(nn.Module):
         return []
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        return super()._apply(keeping_exact(fn, self._exact()), recurse)
+        of = tuple(f"parametrizations.{name}." for name in self.delay_parameters)
+        exact = [*self._exact(), *(p for name, p in self.named_parameters() if name.startswith(of))]
+        return super()._apply(keeping_exact(fn, exact), recurse)
 
 
 def keeping_exact(fn: Callable[[Tensor], Tensor], exact: list[Tensor]) -> Callable[[Tensor], Tensor]:
@@ -48,7 +50,7 @@ def keeping_exact(fn: Callable[[Tensor], Tensor], exact: list[Tensor]) -> Callab
 
     In bfloat16, a delay of 300.4 steps would become 300.
     """
-    kept = {id(t) for t in (*exact, *(t.grad for t in exact if t.grad is not None))}
+    kept = {id(t) for t in (*exact, *(t.grad for t in exact if t.is_leaf and t.grad is not None))}
 
     def careful(tensor: Tensor) -> Tensor:
         out = fn(tensor)

@@ -74,7 +74,7 @@ class BatchNorm(nn.BatchNorm1d):
             raise ValueError(f"inputs of dtype {inputs.dtype}: give a floating-point tensor")
         if lengths is not None and inputs.dim() != 3:
             raise ValueError(f"lengths are of a sequence; inputs of shape {tuple(inputs.shape)} are none")
-        flat = inputs.flatten(0, -2)
+        flat = inputs.flatten(0, -2) if inputs.dim() > 1 else inputs
         if lengths is None or not self.training:
             return super().forward(flat).view_as(inputs)
         sequence = inputs.transpose(0, 1) if self.batch_first else inputs

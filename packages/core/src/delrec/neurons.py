@@ -148,8 +148,8 @@ class Neuron(nn.Module):
         for name, value in zip(("the spike", *self.states), (out[0], *out[1]), strict=True):
             if not isinstance(value, Tensor) or value.shape != current.shape:
                 raise ValueError(f"step of {kind} returns {name} as {_shown(value)}: each is a tensor (B, N)")
-            if name in self.states and not value.is_floating_point():
-                raise ValueError(f"step of {kind} returns {name} as {value.dtype}: states are floating-point")
+            if not value.is_floating_point():
+                raise ValueError(f"step of {kind} returns {name} as {value.dtype}: give floating-point numbers")
 
     def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
         """Advance one time step: from current and previous state, return the spikes and the state after the reset."""

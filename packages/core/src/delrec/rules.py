@@ -26,7 +26,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
@@ -164,16 +164,14 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
     The trace depends neither on the batch nor on values of coefficients: all tensors are (B, N), with equal values.
     """
     size = neuron.size
-    assert size is not None
-    if not neuron.states:
-        raise RuleError("it has no states")
+    if size is None or not neuron.states:
+        raise RuleError("it has no states" if neuron.size else "it belongs to no layer: call its attach(N) first")
     with torch.no_grad():  # the first call must save no more tensors than later ones: checkpointing counts them
         coefficients = len(neuron.coefficients())
     states = len(neuron.states)
     counts = {"current": 1, "old": states, "coefficients": coefficients, "g_spike": 1, "g_new": states}
 
-    blind = object.__new__(type(neuron))  # the neuron without `training`, which a trace would freeze
-    blind.__dict__ = {name: value for name, value in vars(neuron).items() if name != "training"}
+    blind = _blind(neuron)
 
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
         primals = given["current"][0], tuple(given["old"]), tuple(given["coefficients"])
@@ -200,6 +198,14 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
     if read.listing() != _Reader(other, dtype).listing():
         raise RuleError("its step reads the size of the batch, which a trace would freeze")
     return _rules(read, counts)
+
+
+def _blind(module: nn.Module) -> Any:
+    """Return the module, and in it its own, without `training`, which a trace would freeze."""
+    blind = object.__new__(type(module))
+    blind.__dict__ = {name: value for name, value in vars(module).items() if name != "training"}
+    blind.__dict__["_modules"] = {name: part and _blind(part) for name, part in module._modules.items()}
+    return blind
 
 
 def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:

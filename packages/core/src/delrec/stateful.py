@@ -1,10 +1,12 @@
 """A wrapper that carries the state of layers from call to call."""
 
 from contextlib import ExitStack
+from traceback import walk_stack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import checkpoint
 
 from delrec.checks import flag
 from delrec.engines import State
@@ -46,12 +48,11 @@ class Stateful(nn.Module):
     @torch.compiler.disable
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module, continuing from the last call."""
-        if torch._C._current_graph_task_id() != -1:
-            raise RuntimeError("Stateful cannot run in the backward pass (checkpointing): pass the state explicitly")
         after: dict[str, State | Tensor] = {}
+        trains = torch.is_grad_enabled()
         with ExitStack() as stack:
             for name, layer in self._layers().items():
-                for handle in self._hooks(name, layer, after):
+                for handle in self._hooks(name, layer, after, trains):
                     stack.callback(handle.remove)
             out = self.module(*args, **kwargs)
         if not after:
@@ -63,13 +64,15 @@ class Stateful(nn.Module):
         parts = self.module.named_modules()
         return {name: part for name, part in parts if isinstance(part, SpikingLayer | FeedforwardDelays)}
 
-    def _hooks(self, name: str, layer: nn.Module, after: dict[str, State | Tensor]) -> list[Any]:
+    def _hooks(self, name: str, layer: nn.Module, after: dict[str, State | Tensor], trains: bool) -> list[Any]:
         asked = False
 
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             nonlocal asked
             if name in after:
                 raise RuntimeError(f"layer {name!r} runs twice in one call: pass its state explicitly")
+            if trains and any(frame.f_code.co_filename == checkpoint.__file__ for frame, _ in walk_stack(None)):
+                raise RuntimeError(f"layer {name!r} is in a checkpoint, and would run again from rest: pass its state")
             if (args[1] if len(args) > 1 else kwargs.get("state")) is not None:
                 raise RuntimeError(f"layer {name!r} is given a state inside a Stateful, which carries it itself")
             asked = kwargs.get("return_state", False)

@@ -20,14 +20,19 @@ def check_rules(neuron: Neuron, *, engine: str = "cpu") -> None:
     neuron.double()
     draw = torch.Generator().manual_seed(0)
     current = 2 * torch.randn(8, 16, neuron.size, generator=draw, dtype=torch.float64) + 1
-    leaves = {"the current": current.requires_grad_()} | dict(neuron.named_parameters())
+    leaves = {"the current": current.requires_grad_()}
+    leaves |= {name: parameter for name, parameter in neuron.named_parameters() if parameter.requires_grad}
 
     def results(name: str) -> dict[str, Tensor]:
-        out = scan(name, Request(current=current, neuron=neuron, trace=True))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # random states at the start are drawn alike
+            out = scan(name, Request(current=current, neuron=neuron, trace=True))
         values = {"spikes": out.spikes} | dict(zip(neuron.states, out.states, strict=True))
         pull = torch.Generator().manual_seed(1)
         pulls = [torch.randn(v.shape, generator=pull, dtype=v.dtype) for v in values.values()]
-        grads = torch.autograd.grad(list(values.values()), list(leaves.values()), pulls, materialize_grads=True)
+        pulled = [(v, p) for v, p in zip(values.values(), pulls, strict=True) if v.requires_grad]
+        outputs, weights = zip(*pulled, strict=True)
+        grads = torch.autograd.grad(outputs, list(leaves.values()), weights, materialize_grads=True)
         values |= {f"the gradient to {leaf}": grad for leaf, grad in zip(leaves, grads, strict=True)}
         return {name: value.detach() for name, value in values.items()}
 

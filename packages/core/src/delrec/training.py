@@ -1,5 +1,6 @@
 """Training: parameter groups, the sigma schedule, and the base class of networks for a training loop."""
 
+import re
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,7 +14,7 @@ from delrec.layer import Layer, deployed
 from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
 
-_NORMS = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.modules.instancenorm._InstanceNorm
+_NORMS = nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.RMSNorm | nn.GroupNorm
 
 
 def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Parameter]]:
@@ -26,10 +27,7 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in ("weights", "norm", "delays", "neuron")}
     neurons = {part for neuron in module.modules() if isinstance(neuron, Neuron) for part in neuron.modules()}
     for path, parameter in module.named_parameters():
-        owner, _, name = path.rpartition(".")
-        if ".parametrizations." in f".{path}":  # of torch: the parameter's own name is between
-            owner, _, name = f".{path}".partition(".parametrizations.")
-            owner, name = owner.removeprefix("."), name.partition(".")[0]
+        owner, name = _place(path)
         part = module.get_submodule(owner)
         kind = "norm" if isinstance(part, _NORMS) else "weights"
         if name in ("delay", "delays", "spread", *getattr(type(part), "delay_parameters", ())):
@@ -37,6 +35,12 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
         if parameter.requires_grad or not trainable:
             groups["neuron" if part in neurons else kind].append(parameter)
     return groups
+
+
+def _place(path: str) -> tuple[str, str]:
+    """Return the path of a parameter's module, and its name there, which a parametrization of torch puts between."""
+    owner, _, name = re.sub(r"(^|\.)parametrizations\.([^.]*)\..*", r"\1\2", path).rpartition(".")
+    return owner, name
 
 
 def parameter_groups(
@@ -124,7 +128,7 @@ def count_parameters(module: nn.Module) -> dict[str, int]:
     groups = grouped(module)
     sizes = {name: sum(p.numel() for p in group) for name, group in groups.items()}
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    spreads = {id(p) for name, p in module.named_parameters() if name.rpartition(".")[2] == "spread"}
+    spreads = {id(p) for name, p in module.named_parameters() if _place(name)[1] == "spread"}
     return {
         "weights": sizes["weights"] + sizes["norm"],
         "delays": sizes["delays"],

@@ -318,6 +318,7 @@ def _with_lengths(name: str, request: Request) -> Output:
     )
     past = torch.cat([start.history, spikes])
     kept = out.final.history.shape[0] if request.keep is None else min(request.keep, past.shape[0])
+    kept = min(kept, start.history.shape[0]) if start.cut else kept  # of a sample of 0 steps there is no more
     place = start.history.shape[0] + lengths - kept + torch.arange(kept, device=lengths.device).unsqueeze(-1)
     history = past.gather(0, place.clamp(min=0).unsqueeze(-1).expand(-1, -1, past.shape[-1]))
     history = torch.where(place.unsqueeze(-1) >= 0, history, 0)

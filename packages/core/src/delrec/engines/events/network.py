@@ -200,11 +200,11 @@ class EventLayer:
 
         def rows(matrix: Tensor | None, kind: torch.dtype = dtype) -> Array:
             """Return (size, inputs) or (size, inputs, elements) as (elements, inputs, row), flat."""
-            matrix = torch.zeros(size, 0) if matrix is None else matrix.detach()
+            matrix = torch.zeros(size, 0) if matrix is None else matrix.detach().cpu()
             return flat(pad(matrix.permute(*range(matrix.dim())[::-1]), (0, row - size)).to(kind))
 
         arrives = rows(input_delay, torch.int64)
-        after = torch.zeros(size if recurrent is not None else 0) if delay is None else delay.detach().t()
+        after = torch.zeros(size if recurrent is not None else 0) if delay is None else delay.detach().cpu().t()
         self.slots = 1 + max(int(arrives.max(initial=-1)), int(flat(after).max(initial=-1)) + 1)
         kind = 0 if recurrent is None else after.dim()
         ring = self.slots if kind == 2 or input_delay is not None else 0
