@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from delrec_bench import app
 from delrec_bench.app import study_commands
+from delrec_bench.app.options import by_task
 from delrec_bench.config import Request, resolve, settle
 from delrec_bench.config.searched import searches
 from delrec_bench.data.task_data import TaskOptions
@@ -115,7 +116,7 @@ def test_a_study_has_settings_for_every_run_for_a_task_and_for_a_method(own):
 
 
 def test_the_command_line_narrows_a_study_and_gives_it_data(own):
-    found = own(MINE, wanted=expansion.Wanted(("delrec-axonal", "lif"), ("shd",), 4, {"shd": "~/mine"}))
+    found = own(MINE, wanted=expansion.Wanted(("delrec-axonal", "lif"), ("shd",), 4, by_task(["shd=~/mine"])))
     assert [r.method for r in found.requests] == ["lif", "delrec-axonal"] * 4, "in the study's order"
     assert {r.data for r in found.requests} == {str(Path("~/mine").expanduser())}
     assert {r.repetition for r in found.requests} == {0, 1, 2, 3}

@@ -121,11 +121,11 @@ def test_a_linear_forecast_is_ridge_regression_on_the_window(load):
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
-        ("digits", {"steps": 32}, "steps = 32: digits has 64 pixels"),
+        ("digits", {"steps": 32}, "steps = 32: T of digits is 64"),
         ("mackey-glass", {"steps": 100}, "steps = 100"),
         ("mackey-glass", {"horizon": 5000}, "horizon = 5000"),
         ("yin-yang", {"steps": 20}, "last input spike"),
-        ("yin-yang", {"steps": 60, "binning": "times"}, "one step"),
+        ("yin-yang", {"steps": 60, "binning": "times"}, "steps = 60: T of yin-yang is 1"),
     ],
 )
 def test_what_cannot_be_is_refused(load, task, options, message):

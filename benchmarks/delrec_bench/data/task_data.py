@@ -158,7 +158,7 @@ def divided(
     set is drawn, once and for all; else it is its first rows. `known` are the other fields of `TaskData`.
     """
     if options.steps not in ("auto", known["steps"]):
-        raise BenchError(f"task option steps = {options.steps}: {known['name']} has {known['steps']}; use 'auto'")
+        raise BenchError(f"task option steps = {options.steps}: T of {known['name']} is {known['steps']}; use 'auto'")
     train, valid, test = (whole[split] for split in ("train", "valid", "test"))
     if shrink_valid and options.limit is not None and options.limit < len(train):
         valid = valid[: max(1, round(len(valid) * options.limit / len(train)))]

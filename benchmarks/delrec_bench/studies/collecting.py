@@ -82,5 +82,6 @@ def _take(folder: Path, here: Path) -> None:
         for name in FILES:
             if (folder / name).is_file() and not (folder / name).is_symlink():
                 write_atomic(own.path / name, (folder / name).read_bytes())
-        own.tidy()
+        if (own.path / "record.json").is_file():
+            own.tidy()
     say(f"taken: {folder.name[:12]} from {folder.parent}")
