@@ -194,6 +194,8 @@ def test_who_stops_reading_the_progress_ends_the_command_without_a_complaint(che
         monkeypatch.setattr(sys, "stderr", gone)
         monkeypatch.setattr(command_line, "bug", lambda error: pytest.fail(f"taken for a bug: {error!r}"))
         assert app.main(LIF) == 141
+    monkeypatch.setattr(sys, "stderr", None)  # as of `2>&-`
+    assert app.main(["run", "lfi", "digits"]) == 2
 
 
 def test_list_knows_everything_that_may_be_named(checkout, capsys):
