@@ -269,7 +269,7 @@ def test_official_shd_has_ceil_of_1400_ms_and_less_than_the_whole_is_a_subset(co
         return own.load(TaskOptions(**options), 0, 0, folder, workspace)
 
     assert [official(step_ms=step).steps for step in (10.0, 14.0, 3.0)] == [140, 100, 467]
-    assert official(corpus, step_ms=3.0).steps == 467, "also in a folder of one's own"
+    assert official(corpus, step_ms=3.0).steps == 467, "--data names official files, too"
     whole, part, tested = official(augment=True), official(limit=5), official(test_limit=7)
     assert whole.stamp == "OFFICIAL" and whole.used == dict(whole.whole) == {"train": 19, "valid": 5, "test": 24}
     assert part.stamp == "OFFICIAL SUBSET" and part.used["train"] == 5 and part.whole["train"] == 19

@@ -131,7 +131,7 @@ def _seen_enough(code: int, stream: Any = None) -> int:
 
 
 def _closed(stream: Any) -> bool:
-    """Whether nobody reads a stream any more."""
+    """Whether the reader of a stream has closed it."""
     with contextlib.suppress(AttributeError, OSError, ValueError):  # stderr is None where it was closed
         told = select.poll()
         told.register(stream.fileno(), 0)  # only what is always told: that the other end is closed

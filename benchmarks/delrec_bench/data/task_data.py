@@ -223,8 +223,8 @@ def assemble(
     _check_labels({split: replace(part, name=str(place / part.name)) for split, part in parts.items()})
     name = task if folder is None else f"{task}:{folder.resolve().name}@{digest[:8]}"
     spoken = kind != "OFFICIAL" and all(part.speakers is not None for part in parts.values())
-    heard = [part.speakers for split, part in parts.items() if split != "test" and part.speakers is not None]
-    spoken = spoken and len(np.unique(np.concatenate(heard))) > 1  # else nobody can be held out
+    speakers = [part.speakers for split, part in parts.items() if split != "test" and part.speakers is not None]
+    spoken = spoken and len(np.unique(np.concatenate(speakers))) > 1  # a single speaker cannot be held out
     usual = "random" if "valid" not in parts else "speaker" if spoken else "file"
     split = _split(parts, options.validation or usual, seed, name)
 
