@@ -29,6 +29,7 @@ QUIET = {
     "PYTHONWARNINGS": "ignore::FutureWarning",
 }
 SINGLE = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+LAZY = ("--no-compile",)  # most modules are never imported: the others are compiled then
 CORE_TESTS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
 BENCHMARKS = ("pytest", "-q", "-s", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib", "--benchmark-quiet")
 PEERS = ("spikingjelly", "snntorch", "norse", "nir", "nirtorch", "DCLS", "setuptools<81")
@@ -44,7 +45,7 @@ def _shared(session: nox.Session) -> None:
     project = nox.project.load_toml(ROOT / "pyproject.toml")
     groups = nox.project.dependency_groups(project, "test", "lint", "docs")
     session.run(sys.executable, "-m", "virtualenv", "--quiet", str(SHARED), external=True)
-    pip = (str(BIN / "python"), "-m", "pip", "install", "--quiet", "-c", "constraints.txt")
+    pip = (str(BIN / "python"), "-m", "pip", "install", "--quiet", *LAZY, "-c", "constraints.txt")
     session.run(*pip, *EDITABLE, *groups, external=True, env=QUIET)
     stamp.write_text(wanted.hexdigest(), "utf-8")
 
@@ -92,7 +93,7 @@ def tests_slow(session: nox.Session) -> None:
 @nox.session(name="core-alone", venv_backend="virtualenv")  # the uv backend would fetch the CUDA build of torch, 3 GB
 def core_alone(session: nox.Session) -> None:
     """Run core's tests in an environment without the suite (2 minutes; 4 where kernels are not compiled yet)."""
-    session.install("-c", "constraints.txt", "-e", "packages/core[triton]", *CORE_TESTS, silent=True)
+    session.install(*LAZY, "-c", "constraints.txt", "-e", "packages/core[triton]", *CORE_TESTS, silent=True)
     session.run("pytest", "-q", "-n", "2", "packages/core/tests", *session.posargs, env=SINGLE)
 
 

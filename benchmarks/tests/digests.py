@@ -8,7 +8,7 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,11 @@ RUNS = (
     *((method, "digits") for method in ON_DIGITS.split()),
     ("linear-forecast", "mackey-glass"),
 )
+EACH_KERNEL = (
+    *RUNS[:2],
+    *((method, "digits") for method in ("delrec-dcls", "gru", "counts-only")),
+    ("linear-forecast", "mackey-glass"),
+)
 ASKED = {"network.hidden": [40, 24], "training.batch": 20, "task.test_limit": 40, "network.dropout": 0.1}
 STOOD_ON = ("torch", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "c-library")
 
@@ -52,13 +57,13 @@ def digest(record: Record, weights: Mapping[str, torch.Tensor]) -> str:
     return stamp.hexdigest()[:16]
 
 
-def made(jobs: int = 2, **more: Any) -> dict[str, str]:
-    """Make every run, in processes that are started with the environment of this one; return their digests."""
+def made(jobs: int = 2, runs: Iterable[tuple[str, str]] = RUNS, **more: Any) -> dict[str, str]:
+    """Make runs, in processes that are started with the environment of this one; return their digests."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         workspace = workspace_at(Path(folder))
         place = Place(workspace)
-        plans = [place.plan(request(method, task, **more)) for method, task in RUNS]
+        plans = [place.plan(request(method, task, **more)) for method, task in runs]
         for done in Local(jobs).map(plans, place):
             record = done.record(workspace)
             checkpoint = workspace.runs / record.key / "checkpoint.pt"

@@ -53,14 +53,21 @@ PROCESSORS = {
 @portable_only
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("processor", "threads"), [("Nehalem", 1), pytest.param("Skylake server", 2, marks=pytest.mark.slow)]
+    ("processor", "threads", "runs"),
+    [
+        ("Nehalem", 1, digests.EACH_KERNEL),  # each neuron would be compiled anew
+        pytest.param("Nehalem", 1, digests.RUNS, marks=pytest.mark.slow),
+        pytest.param("Skylake server", 2, digests.RUNS, marks=pytest.mark.slow),
+    ],
+    ids=["Nehalem", "Nehalem, all", "Skylake server"],
 )
-def test_runs_have_the_same_bits_whatever_the_environment_says(processor, threads, monkeypatch):
+def test_runs_have_the_same_bits_whatever_the_environment_says(processor, threads, runs, monkeypatch):
     arithmetic.prepare("portable", 1)  # the libraries of this process, before its environment changes for its children
-    expected = digests.committed().get(digests.versions()) or digests.made()
+    expected = digests.committed().get(digests.versions()) or digests.made(runs=runs)
     for name, value in PROCESSORS[processor].items():
         monkeypatch.setenv(name, value)
-    assert digests.made(threads=threads) == expected
+    found = digests.made(runs=runs, threads=threads)
+    assert found == {name: expected[name] for name in found}
 
 
 class Called(TorchDispatchMode):

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 import torch
-from delrec import LIF, ATan, DelayInit, FeedforwardDelays, Neuron, RecurrentDelays, SpikeLinear, SpikingLayer, Triangle
-from problems import F64, ONLY_INTERPRETED, SLOWLY, SmoothATan, gradients, pulled
+from delrec import LIF, DelayInit, FeedforwardDelays, Neuron, RecurrentDelays, SpikeLinear, SpikingLayer, Triangle
+from problems import F64, SLOWLY, SmoothATan, gradients, pulled
 from torch import nn
 from torch.func import functional_call
 from torch.optim.swa_utils import AveragedModel
@@ -37,7 +37,6 @@ class Adaptive(Neuron):
 
 NEURONS = {
     "soft": lambda: LIF(),
-    "hard": lambda: LIF(tau=3.0, reset="hard", v_reset=-0.2, surrogate=ATan(2.0), detach_reset=True),
     "learned": lambda: LIF(tau=2.5, learn_tau="neuron"),
     "two states": lambda: Adaptive(Triangle()),
 }
@@ -76,9 +75,9 @@ LAYERS = {
         SpikeLinear(N, N, engine=e),
     ),
 }
-# of each way through the triton engine one, all but the first slow in the interpreter
-ON_TRITON = [pytest.param("axonal two states", "triton", marks=ONLY_INTERPRETED)]
-ON_TRITON += [pytest.param(n, "triton", marks=SLOWLY) for n in ("spiking", "segments", "feedforward v1", "stack")]
+# of each way through the triton engine one
+WAYS = ("axonal two states", "spiking", "segments", "feedforward v1", "stack")
+ON_TRITON = [pytest.param(n, "triton", marks=SLOWLY) for n in WAYS]
 EVERY = pytest.mark.parametrize("name, engine", [(n, e) for n in LAYERS for e in ("reference", "cpu")] + ON_TRITON)
 ON_REFERENCE = ("axonal learned", "synaptic", "batch first", "segments", "feedforward gauss", "stack")
 COMPILED = [(n, "cpu") for n in LAYERS] + [(n, "reference") for n in ON_REFERENCE]

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 from delrec import LIF, ATan, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, State, Stateful
-from problems import ENGINES, F64, ONLY_INTERPRETED, SLOWLY, current, gradients, layer
+from problems import ENGINES, F64, SLOWLY, current, gradients, layer
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -18,7 +18,7 @@ HARD = {"neuron": LIF(reset="hard", surrogate=ATan(5.0)), "learn_spread": True}
     ("engine", "delays", "options"),
     [
         *product(["reference", "cpu"], FORMS, [{}, {"max_delay": 5}, {"batch_first": True}, HARD]),
-        pytest.param("triton", "axonal", {"max_delay": 5, "batch_first": True}, marks=ONLY_INTERPRETED),
+        pytest.param("triton", "axonal", {"max_delay": 5, "batch_first": True}, marks=SLOWLY),
     ],
 )
 def test_calls_that_hand_the_state_on_equal_one_call(delays, engine, options):

@@ -6,8 +6,8 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import pad
 
-from delrec.engines.cpu.cache import allocating, compiled
-from delrec.engines.cpu.vector import COLUMNS, LANES, gather_rows, gather_rows_wide, transpose_block
+from delrec.engines.cpu.cache import allocating, compiled, inlined
+from delrec.engines.cpu.vector import COLUMNS, LANES, gather_rows, gather_rows_wide, get, put, transpose_block
 
 Array = np.ndarray[Any, Any]
 SLACK = 16  # steps between two moves of a ring
@@ -82,3 +82,24 @@ def to_lanes(padded, rows, rows_at, lanes):
     """lanes[n, lane] = rows[lane, n]."""
     for n in range(0, padded, LANES):
         transpose_block(rows, rows_at + n, padded, lanes, n * LANES, LANES)
+
+
+@inlined
+def load(work, to, values, at, m):
+    """work[to : to + m] = values[at : at + m]."""
+    for n in range(m):
+        put(work, to + n, get(values, at + n))
+
+
+@inlined
+def store(work, row, values, at, m):
+    """values[at : at + m] = work[row : row + m]."""
+    for n in range(m):
+        put(values, at + n, get(work, row + n))
+
+
+@inlined
+def add(work, to, values, at, m):
+    """work[to : to + m] += values[at : at + m]."""
+    for n in range(m):
+        put(work, to + n, get(work, to + n) + get(values, at + n))

@@ -15,36 +15,9 @@ current, rows of room.g from g_row(room) on, and adds to the weight's; `send_sil
 
 import numpy as np
 
-from delrec.engines.cpu.cache import inlined, scan_entry
+from delrec.engines.cpu.cache import scan_entry
+from delrec.engines.cpu.common import add, load, store
 from delrec.engines.cpu.vector import LANES, get, prefetch, put
-
-
-@inlined
-def load(work, to, values, at, m):
-    """work[to : to + m] = values[at : at + m]."""
-    for n in range(m):
-        put(work, to + n, get(values, at + n))
-
-
-@inlined
-def store(work, row, values, at, m):
-    """values[at : at + m] = work[row : row + m]."""
-    for n in range(m):
-        put(values, at + n, get(work, row + n))
-
-
-@inlined
-def add(work, to, values, at, m):
-    """work[to : to + m] += values[at : at + m]."""
-    for n in range(m):
-        put(work, to + n, get(work, to + n) + get(values, at + n))
-
-
-@inlined
-def load_coefficients(work, coef, size, c, m):
-    """Load the coefficients of neurons c .. c + m - 1."""
-    for j in range(COEFS):
-        load(work, COEF + j * BLOCK, coef, j * size + c, m)
 
 
 @scan_entry
@@ -61,7 +34,8 @@ def forward_tile(tile, shape, given, tables, room, work, words, x, planes, bits)
             receive(t, shape, tables, room, bits, bits_at)
         for c in range(0, size, BLOCK):
             m = min(BLOCK, size - c)
-            load_coefficients(work, given.coef, size, c, m)
+            for j in range(COEFS):
+                load(work, COEF + j * BLOCK, given.coef, j * size + c, m)
             words[:] = 0
             for b in range(rows):
                 at = (first_row + b) * size + c
@@ -128,7 +102,8 @@ def backward_tile(tile, shape, given, tables, room, work, carry, kept, bits, inc
             continue
         for c in range(0, size, BLOCK):
             m = min(BLOCK, size - c)
-            load_coefficients(work, given.coef, size, c, m)
+            for j in range(COEFS):
+                load(work, COEF + j * BLOCK, given.coef, j * size + c, m)
             for b in range(rows):
                 at = (first_row + b) * size + c
                 now = t * plane + at
