@@ -53,6 +53,12 @@ def without_mlflow(request, migrated, monkeypatch):
 
 
 @pytest.fixture
+def without_fingerprint(monkeypatch):
+    """For runs whose fingerprint is not looked at: its kernels, in float64, take longer to compile than the run."""
+    monkeypatch.setattr("delrec_bench.training.loop.fingerprint", lambda *_: {})
+
+
+@pytest.fixture
 def command(capsys):
     """Runs a command, which ends with this code; gives its JSON object, and what it said on stderr."""
 

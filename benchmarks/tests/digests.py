@@ -33,11 +33,7 @@ RUNS = (
     *((method, "digits") for method in ON_DIGITS.split()),
     ("linear-forecast", "mackey-glass"),
 )
-EACH_KERNEL = (
-    *RUNS[:2],
-    *((method, "digits") for method in ("delrec-dcls", "gru", "counts-only")),
-    ("linear-forecast", "mackey-glass"),
-)
+FEW = (RUNS[1], *((method, "digits") for method in ("delrec-dcls", "gru", "counts-only")), RUNS[-1])
 ASKED = {"network.hidden": [40, 24], "training.batch": 20, "task.test_limit": 40, "network.dropout": 0.1}
 STOOD_ON = ("torch", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "c-library")
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from benchmarks.tests.test_tasks_spikes import NAMES, events
 
+pytestmark = pytest.mark.usefixtures("without_fingerprint")
 ROOT = Path(__file__).parents[2]
 TINY = {"network.delay_high": 12.0, "network.hidden": [10, 10], "task.channels": 20, "training.batch": 8}
 
