@@ -9,11 +9,13 @@ A distribution names its modules in its pyproject.toml:
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
+from shlex import quote
 from types import ModuleType
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -35,10 +37,15 @@ class Plugins(dict[str, T]):
     def __init__(self, *entries: Any, **named: T) -> None:
         super().__init__(*entries, **named)
         self.files: dict[str, Path] = {}
+        self._folders: dict[str, Path] = {}
 
     def __missing__(self, name: str) -> T:
         ways = f"see delrec-bench list {self.kind}s, or give your own with --{self.kind}s DIR"
         raise BenchError(f"no {self.kind} '{name}'; {nearest(name, self)} ({ways})")
+
+    def option(self, name: str) -> str:
+        """The words " --methods DIR" (or tasks) that a command needs for one from a folder; nothing for any other."""
+        return f" --{self.kind}s {quote(os.path.relpath(self._folders[name]))}" if name in self._folders else ""
 
     @classmethod
     def found(cls, folders: Iterable[Path | str] = ()) -> Self:
@@ -62,7 +69,7 @@ class Plugins(dict[str, T]):
             table._add_own()
             table._add_installed()
             for path in files:
-                table._add(str(path), import_file(path, cls.kind))
+                table._add(str(path), import_file(path, cls.kind), path.parent)
             KNOWN[key] = table
         return KNOWN[key]
 
@@ -88,7 +95,7 @@ class Plugins(dict[str, T]):
                 raise BenchError(f"{where}: names a {type(module).__name__}; {wanted}")
             self._add(where, module)
 
-    def _add(self, where: str, module: ModuleType) -> None:
+    def _add(self, where: str, module: ModuleType, folder: Path | None = None) -> None:
         entries = getattr(module, self.declared, None)
         if entries in (None, [], ()):
             raise BenchError(f"{where}: it defines no {self.declared}; add one, or let the file name start with '_'")
@@ -105,6 +112,8 @@ class Plugins(dict[str, T]):
                 raise BenchError(f"{where}: {self.kind} '{entry.name}' already exists; choose another name")
             self[entry.name] = entry
             self.files[entry.name] = Path(str(module.__file__))
+            if folder is not None:
+                self._folders[entry.name] = folder.resolve()
 
 
 def import_file(path: Path, kind: str) -> ModuleType:

@@ -2,7 +2,11 @@
 
 import pytest
 from delrec_bench import app
+from delrec_bench.methods.method import find_methods
+from delrec_bench.report.declared import page_of
+from delrec_bench.studies.expansion import expand
 from delrec_bench.studies.work import Cost, Job, Work
+from short_runs import TASKS, study
 
 METHOD = """
 from delrec_bench.methods.method import Method
@@ -62,6 +66,14 @@ def test_the_command_of_a_folder_with_a_space_can_be_pasted(mine, asked, command
     content, _ = command("leaderboard", "--methods", "my methods", "--only-tasks", "digits")
     (row,) = (row for row in content["rows"] if (row["method"], row["task"]) == ("mine", "digits"))
     assert row["command"].endswith(" --methods 'my methods'")
+
+
+def test_the_commands_of_a_study_name_the_folders_of_its_plug_ins(mine):
+    (mine / "own.toml").write_text(study(["mine", "lif"]))
+    methods = find_methods([mine / "mine"])
+    declared = page_of(expand("own.toml", None, methods, TASKS), methods, TASKS)
+    assert {row.method: row.given for row in declared.runs.values()} == {"mine": " --methods mine", "lif": ""}
+    assert all(command.endswith("--profile quick --methods mine") for command in declared.again)
 
 
 def test_a_dry_run_says_how_many_runs_and_minutes_and_trains_nothing(mine, asked, capsys):

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from shlex import quote
 from typing import NamedTuple
 
 import pandas as pd
@@ -94,13 +93,13 @@ def board_of(page: Page) -> Board:
     lines = []
     for name in sorted(best_first, key=lambda name: FAMILIES.index(asked[name].family)):
         new = name in page.declared.new
-        folder = quote(page.declared.new.get(name, ""))
-        commands = [f"delrec-bench leaderboard --methods {folder}"]
+        folder = page.declared.new.get(name, "")
+        commands = [f"delrec-bench leaderboard{folder}"]
         if not new:
             again = page.declared.again.items()
             commands = [f"{one} --only-methods {name}" for one, of in again if any((name, task) in rows for task in of)]
         cells = {(kind, task): cell for task in tasks for kind, cell in _cells(task, name, rows).items()}
-        timing = Cell(hint=f"delrec-bench bench --methods {folder} --only-methods {name}")
+        timing = Cell(hint=f"delrec-bench bench{folder} --only-methods {name}")
         for kind, task in cells:
             if new and kind in TIMES and cells[SIZE, task] and not cells[kind, task]:
                 cells[kind, task] = timing

@@ -31,6 +31,7 @@ class Expected(NamedTuple):
     family: str = "other methods"  # the group that it stands in
     task: str = ""  # also where nothing has been run: the row is then empty, but for
     command: str = ""  # what fills it,
+    given: str = ""  # with the options that name folders of a user's methods and tasks,
     budget: int | None = None  # and a latency of the network of this size
 
     @property
@@ -61,7 +62,9 @@ class Declaration:
     contrasts: tuple[Comparison, ...] = ()  # beside those of each row with its own control; exploratory
     diverged: tuple[Failure, ...] = ()  # training left the finite numbers: they have no record, and are not awaited
     again: Mapping[str, Collection[str]] = field(default_factory=dict)  # commands that make the runs -> their tasks
-    new: Mapping[str, str] = field(default_factory=dict)  # methods of a user on the board -> the folder they are in
+    new: Mapping[str, str] = field(
+        default_factory=dict
+    )  # methods of a user on the board -> the option for their folder
 
     @property
     def board(self) -> bool:
@@ -95,8 +98,8 @@ def page_of(
 ) -> Declaration:
     """What the page of a study declares: of the leaderboard the board, in all its profiles and on all data.
 
-    `new` are methods that are added to the board -> the folder that they are in; `keys` those of the study's requests,
-    where they are known (else they are found by their settings; those of the board always).
+    `new` are methods that are added to the board -> the option that names their folder; `keys` those of the study's
+    requests, where they are known (else they are found by their settings; those of the board always).
     """
     failures = [failure for failure in failures if failure.diverged]  # any other may end well when it is tried again
     scored, profiles = study.scored, [study]
@@ -123,6 +126,7 @@ def page_of(
             family=methods[spot[0]].family,
             task=spot[1],
             command=first[spot].command(),
+            given=methods.option(spot[0]) + tasks.option(spot[1].partition(":")[0]),
             budget=dict(first[spot].overrides).get("budget"),
         )
         for spot, name in names.items()
@@ -140,18 +144,20 @@ def page_of(
         primary=primary,
         contrasts=tuple(Comparison(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),
         diverged=tuple(_diverged(keyed, failures, {record.key for record in records})),
-        again={_command(one, tasks): {request.task for request in one.requests} for one in profiles},
+        again={_command(one, methods, tasks): {request.task for request in one.requests} for one in profiles},
         new=new or {},
     )
 
 
-def _command(study: Study, tasks: TaskTable) -> str:
+def _command(study: Study, methods: MethodTable, tasks: TaskTable) -> str:
     """The command that makes the runs of a study in its profile; `DIR` stands for files of a user."""
     own: Iterable[str] = study.data
     if study.name == BOARD:
         own = dict.fromkeys(request.task for request in study.requests if not tasks[request.task].embedded)
     words = ["delrec-bench reproduce --study", study.argument, "--profile", study.profile, *study.narrowed]
-    return " ".join([*words, *(f"--data {task}=DIR" for task in own), *["--all"] * (study.name == BOARD)])
+    words += [*(f"--data {task}=DIR" for task in own), *["--all"] * (study.name == BOARD)]
+    given = (option for r in study.requests for option in (methods.option(r.method), tasks.option(r.task)))
+    return " ".join(words) + "".join(dict.fromkeys(given))
 
 
 def _on(corpus: str, ones: Iterable[T]) -> list[T]:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from shlex import quote
 from typing import Any
 
 from scipy.stats import binom
@@ -159,14 +158,13 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
     of = group or ([measured] if measured else [])
     lost = sorted(failure.repetition for failure in declared.lost(task, asked.method))
     commands = [one.command for one in group or declared.lost(task, asked.method)] or [asked.command]
-    folder = f" --methods {quote(declared.new[asked.method])}" if asked.method in declared.new else ""
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
         "task": task,
         "data": str(group[0].data.get("stamp") or group[0].data["kind"]) if group else None,  # a latency uses no data
         "method": asked.method,
         "n": len(group),
         "lost": len(lost) / (len(group) + len(lost)) if group or lost else None,
-        "command": one_command(command + folder for command in commands if command),
+        "command": one_command(command + asked.given for command in commands if command),
     }
     for source in of[:1]:
         values |= {"learned": source.learned or None, "metric": source.metric, "data_digest": source.data.get("digest")}
