@@ -62,9 +62,7 @@ class Declaration:
     contrasts: tuple[Comparison, ...] = ()  # beside those of each row with its own control; exploratory
     diverged: tuple[Failure, ...] = ()  # training left the finite numbers: they have no record, and are not awaited
     again: Mapping[str, Collection[str]] = field(default_factory=dict)  # commands that make the runs -> their tasks
-    new: Mapping[str, str] = field(
-        default_factory=dict
-    )  # methods of a user on the board -> the option for their folder
+    new: Mapping[str, str] = field(default_factory=dict)  # methods of a user on the board -> option for their folder
 
     @property
     def board(self) -> bool:
