@@ -29,6 +29,7 @@ QUIET = {
     "PYTHONWARNINGS": "ignore::FutureWarning",
 }
 SINGLE = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+TWO = ("-n", "2", "--dist", "worksteal")  # neighbours, which share kernels, in one process
 LAZY = ("--no-compile",)  # most modules are never imported: the others are compiled then
 CORE_TESTS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
 BENCHMARKS = ("pytest", "-q", "-s", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib", "--benchmark-quiet")
@@ -78,7 +79,7 @@ def tests(session: nox.Session) -> None:
     arguments = [argument for argument in session.posargs if argument != "--all"]
     every = {"DELREC_BENCH_ALL": "1"} if "--all" in session.posargs else {}
     paths = arguments or ("benchmarks/tests", "packages/baselines/tests")
-    _run(session, "pytest", "-q", "-n", "2", *paths, **SINGLE, **every)
+    _run(session, "pytest", "-q", *TWO, *paths, **SINGLE, **every)
     if not arguments:
         session.notify("core-alone", [])
 
@@ -87,14 +88,14 @@ def tests(session: nox.Session) -> None:
 def tests_slow(session: nox.Session) -> None:
     """Run the slow tests: killed processes, executors, broken files, browser, all data (30 minutes)."""
     chosen = ("-m", "slow", "-k", "not triton or every_kernel_fits")  # gpu-check runs the others of triton's
-    _run(session, "pytest", "-q", "-n", "2", *chosen, *session.posargs, **SINGLE)
+    _run(session, "pytest", "-q", *TWO, *chosen, *session.posargs, **SINGLE)
 
 
 @nox.session(name="core-alone", venv_backend="virtualenv")  # the uv backend would fetch the CUDA build of torch, 3 GB
 def core_alone(session: nox.Session) -> None:
     """Run core's tests in an environment without the suite (2 minutes; 4 where kernels are not compiled yet)."""
     session.install(*LAZY, "-c", "constraints.txt", "-e", "packages/core[triton]", *CORE_TESTS, silent=True)
-    session.run("pytest", "-q", "-n", "2", "packages/core/tests", *session.posargs, env=SINGLE)
+    session.run("pytest", "-q", *TWO, "packages/core/tests", *session.posargs, env=SINGLE)
 
 
 @nox.session(name="core-lowest", venv_backend="virtualenv", python="3.11")
@@ -105,7 +106,7 @@ def core_lowest(session: nox.Session) -> None:
     session.install(*lowest, silent=True)
     session.install("-e", "packages/core", *CORE_TESTS, silent=True)
     session.run("python", "-m", "pip", "freeze", "--exclude-editable")
-    session.run("pytest", "-q", "-n", "2", "packages/core/tests", *session.posargs, env=SINGLE)
+    session.run("pytest", "-q", *TWO, "packages/core/tests", *session.posargs, env=SINGLE)
 
 
 @nox.session(name="gpu-check")

@@ -30,7 +30,7 @@ class Own(nn.Module):
         self.spread = SpikeLinear(12, 16, engine=ENGINE)
         self.axonal = RecurrentDelays(16, sigma=2.0, learn_spread=True, engine=ENGINE)
         self.delayed = FeedforwardDelays(16, 9, window=6, engine=ENGINE)
-        self.plain = SpikingLayer(9, neuron=LIF(reset="hard", learn_tau="neuron"), engine=ENGINE)
+        self.plain = SpikingLayer(9, engine=ENGINE)
         self.synaptic = RecurrentDelays(9, delays="synaptic", engine=ENGINE)
         self.out = nn.Linear(9, 3)
         with torch.no_grad():

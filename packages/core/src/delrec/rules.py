@@ -175,7 +175,7 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
 
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
         primals = given["current"][0], tuple(given["old"]), tuple(given["coefficients"])
-        (spike, new), pull = torch.func.vjp(blind.step, *primals)  # type: ignore[misc]
+        (spike, new), pull = torch.func.vjp(blind.step, *primals)
         g_current, g_old, g_coefficients = pull((given["g_spike"][0], tuple(given["g_new"])))
         return [spike], new, [g_current], g_old, g_coefficients
 
