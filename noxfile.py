@@ -75,7 +75,7 @@ def ablate(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Test the suite and baselines, then core-alone (5 minutes; 10 at first). `-- --all`: every method and task"""
+    """Test the suite and baselines, then core-alone (13 minutes at first). `-- --all`: every method and task"""
     arguments = [argument for argument in session.posargs if argument != "--all"]
     every = {"DELREC_BENCH_ALL": "1"} if "--all" in session.posargs else {}
     paths = arguments or ("benchmarks/tests", "packages/baselines/tests")
@@ -93,7 +93,7 @@ def tests_slow(session: nox.Session) -> None:
 
 @nox.session(name="core-alone", venv_backend="virtualenv")  # the uv backend would fetch the CUDA build of torch, 3 GB
 def core_alone(session: nox.Session) -> None:
-    """Run core's tests in an environment without the suite (2 minutes; 4 where kernels are not compiled yet)."""
+    """Run core's tests in an environment without the suite (6 minutes where kernels are not compiled yet)."""
     session.install(*LAZY, "-c", "constraints.txt", "-e", "packages/core[triton]", *CORE_TESTS, silent=True)
     session.run("pytest", "-q", *TWO, "packages/core/tests", *session.posargs, env=SINGLE)
 
