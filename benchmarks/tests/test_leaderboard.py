@@ -6,7 +6,8 @@ from delrec_bench.methods.method import find_methods
 from delrec_bench.report.declared import page_of
 from delrec_bench.studies.expansion import expand
 from delrec_bench.studies.work import Cost, Job, Work
-from short_runs import TASKS, study
+from delrec_bench.tasks.task import find_tasks
+from short_runs import study
 
 METHOD = """
 from delrec_bench.methods.method import Method
@@ -14,6 +15,19 @@ from delrec_bench.methods.plain import METHODS as PLAIN
 
 METHODS = [Method(name="mine", title="My method", summary="a method of mine", source="a test", learned="weights",
                   settings=PLAIN[0].settings, build=PLAIN[0].build, presets=PLAIN[0].presets, control="lif")]
+"""
+
+TASK = """
+from dataclasses import replace
+from delrec_bench.tasks import digits
+
+TASK = replace(digits.TASK, name="hard", metric="hits", load=lambda *of: replace(digits.load(*of), metric="hits"))
+"""
+METRIC = """
+from dataclasses import replace
+from delrec_bench.metrics import accuracy
+
+METRIC = replace(accuracy.METRIC, name="hits")
 """
 
 
@@ -68,12 +82,17 @@ def test_the_command_of_a_folder_with_a_space_can_be_pasted(mine, asked, command
     assert row["command"].endswith(" --methods 'my methods'")
 
 
-def test_the_commands_of_a_study_name_the_folders_of_its_plug_ins(mine):
-    (mine / "own.toml").write_text(study(["mine", "lif"]))
-    methods = find_methods([mine / "mine"])
-    declared = page_of(expand("own.toml", None, methods, TASKS), methods, TASKS)
-    assert {row.method: row.given for row in declared.runs.values()} == {"mine": " --methods mine", "lif": ""}
-    assert all(command.endswith("--profile quick --methods mine") for command in declared.again)
+def test_the_commands_of_a_study_name_the_folders_of_its_plug_ins(mine, monkeypatch):
+    (mine / "own.toml").write_text(study(["mine", "lif"], task="hard"))
+    for folder, text in (("my tasks", TASK), ("scores", METRIC)):
+        (mine / folder).mkdir()
+        (mine / folder / "own.py").write_text(text)
+    monkeypatch.setenv("DELREC_BENCH_METRICS", "scores")
+    methods, tasks = find_methods([mine / "mine"]), find_tasks([mine / "my tasks"])
+    declared = page_of(expand("own.toml", None, methods, tasks), methods, tasks)
+    task = " --tasks 'my tasks' --metrics scores"
+    assert {row.method: row.given for row in declared.runs.values()} == {"mine": f" --methods mine{task}", "lif": task}
+    assert all(command.endswith(f"--profile quick --methods mine{task}") for command in declared.again)
 
 
 def test_a_dry_run_says_how_many_runs_and_minutes_and_trains_nothing(mine, asked, capsys):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from delrec_bench.config import Request, Spot
 from delrec_bench.config.tree import is_set
 from delrec_bench.methods.method import MethodTable
+from delrec_bench.metrics.metric import find_metrics
 from delrec_bench.records import Failure, Record
 from delrec_bench.report import words
 from delrec_bench.studies.expansion import Study, expand, keys_of
@@ -124,7 +125,7 @@ def page_of(
             family=methods[spot[0]].family,
             task=spot[1],
             command=first[spot].command(),
-            given=methods.option(spot[0]) + tasks.option(spot[1].partition(":")[0]),
+            given="".join(_given(spot[0], base_and_folder(spot[1])[0], methods, tasks)),
             budget=dict(first[spot].overrides).get("budget"),
         )
         for spot, name in names.items()
@@ -154,8 +155,13 @@ def _command(study: Study, methods: MethodTable, tasks: TaskTable) -> str:
         own = dict.fromkeys(request.task for request in study.requests if not tasks[request.task].embedded)
     words = ["delrec-bench reproduce --study", study.argument, "--profile", study.profile, *study.narrowed]
     words += [*(f"--data {task}=DIR" for task in own), *["--all"] * (study.name == BOARD)]
-    given = (option for r in study.requests for option in (methods.option(r.method), tasks.option(r.task)))
+    given = (option for r in study.requests for option in _given(r.method, r.task, methods, tasks))
     return " ".join(words) + "".join(dict.fromkeys(given))
+
+
+def _given(method: str, task: str, methods: MethodTable, tasks: TaskTable) -> tuple[str, ...]:
+    """The options that name the folders of a user's method, task and metric."""
+    return methods.option(method), tasks.option(task), find_metrics().option(tasks[task].metric)
 
 
 def _on(corpus: str, ones: Iterable[T]) -> list[T]:
