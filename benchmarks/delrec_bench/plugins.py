@@ -44,7 +44,7 @@ class Plugins(dict[str, T]):
         raise BenchError(f"no {self.kind} '{name}'; {nearest(name, self)} ({ways})")
 
     def option(self, name: str) -> str:
-        """The words " --methods DIR" (or tasks, metrics) that a command needs for one from a folder; nothing for any other."""
+        """The words " --methods DIR" (tasks, metrics) that a command needs for one from a folder, else nothing."""
         return f" --{self.kind}s {quote(os.path.relpath(self._folders[name]))}" if name in self._folders else ""
 
     @classmethod
