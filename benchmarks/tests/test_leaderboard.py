@@ -4,7 +4,7 @@ import pytest
 from delrec_bench import app
 from delrec_bench.methods.method import find_methods
 from delrec_bench.report.declared import page_of
-from delrec_bench.studies.expansion import expand
+from delrec_bench.studies.expansion import Wanted, expand
 from delrec_bench.studies.work import Cost, Job, Work
 from delrec_bench.tasks.task import find_tasks
 from short_runs import study
@@ -93,6 +93,10 @@ def test_the_commands_of_a_study_name_the_folders_of_its_plug_ins(mine, monkeypa
     task = " --tasks 'my tasks' --metrics scores"
     assert {row.method: row.given for row in declared.runs.values()} == {"mine": f" --methods mine{task}", "lif": task}
     assert all(command.endswith(f"--profile quick --methods mine{task}") for command in declared.again)
+    (mine / "own.toml").rename(mine / "my tasks" / "own.toml")
+    part = expand("my tasks/own.toml", None, methods, tasks, Wanted(("lif",)))
+    (command,) = page_of(part, methods, tasks).again
+    assert "--study 'my tasks/own.toml'" in command and command.endswith(f" --methods mine{task}"), "the file names it"
 
 
 def test_a_dry_run_says_how_many_runs_and_minutes_and_trains_nothing(mine, asked, capsys):

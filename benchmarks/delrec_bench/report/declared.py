@@ -155,7 +155,8 @@ def _command(study: Study, methods: MethodTable, tasks: TaskTable) -> str:
         own = dict.fromkeys(request.task for request in study.requests if not tasks[request.task].embedded)
     words = ["delrec-bench reproduce --study", study.argument, "--profile", study.profile, *study.narrowed]
     words += [*(f"--data {task}=DIR" for task in own), *["--all"] * (study.name == BOARD)]
-    given = (option for r in study.requests for option in _given(r.method, r.task, methods, tasks))
+    # every folder: what a part of a study leaves out must be there all the same
+    given = (table.option(name) for table in (methods, tasks, find_metrics()) for name in table)
     return " ".join(words) + "".join(dict.fromkeys(given))
 
 

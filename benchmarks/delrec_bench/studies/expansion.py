@@ -1,10 +1,12 @@
 """Studies: the runs that one asks for, and those that answer it; a file that says something else is refused."""
 
 import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 from delrec_bench.arithmetic import Arithmetic
@@ -142,7 +144,7 @@ class _Expansion:
             requests=tuple(self.repeated(first, r, space) for r in range(repetitions) for first in firsts),
             skipped=tuple(skipped),
             page=self.name if self.profile == self.file.usual else f"{self.name}-{self.profile}",
-            argument=self.name if self.path in study_files().values() else self.path.name,
+            argument=self.name if self.path in study_files().values() else quote(os.path.relpath(self.path)),
             summary=self.file.summary,
             axes={axis: list(points) for axis, points in self.axes.items()},
             primary=None if table.primary is None else self.placed("primary", table.primary),
