@@ -91,7 +91,8 @@ def tests_slow(session: nox.Session) -> None:
     _run(session, "pytest", "-q", *TWO, *chosen, *session.posargs, **SINGLE)
 
 
-@nox.session(name="core-alone", venv_backend="virtualenv")  # the uv backend would fetch the CUDA build of torch, 3 GB
+# the uv backend would fetch the CUDA build of torch, 3 GB
+@nox.session(name="core-alone", venv_backend="virtualenv", reuse_venv=True)
 def core_alone(session: nox.Session) -> None:
     """Run core's tests in an environment without the suite (6 minutes where kernels are not compiled yet)."""
     session.install(*LAZY, "-c", "constraints.txt", "-e", "packages/core[triton]", *CORE_TESTS, silent=True)
