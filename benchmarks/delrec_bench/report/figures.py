@@ -105,11 +105,13 @@ def sweep(page: Page) -> Drawn | None:
     frame = pd.DataFrame([_mark(row, along, places) for row in rows]).sort_values("place", kind="stable")
     palette = dict(zip(frame.group.unique(), sns.color_palette("colorblind", frame.group.nunique()), strict=True))
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    with drawing.panels([2.8 + 0.2 * frame.line.nunique() * (task == tasks[0]) for task in tasks]) as (figure, axes):
+    beside = {line: 0.06 * number for number, line in enumerate(frame.line.unique())}  # else bars hide each other
+    with drawing.panels([2.8 + 0.2 * len(beside) * (task == tasks[0]) for task in tasks]) as (figure, axes):
         for axis, task in zip(axes, tasks, strict=True):
             for (line, group, delays), of in frame[frame.task == task].groupby(["line", "group", "delays"], sort=False):
                 of = of.set_index("place").reindex(range(of.place.min(), of.place.max() + 1))  # a gap breaks the line
-                axis.errorbar(of.index, of.score, [of.below, of.above], fmt=_LOOKS[delays], color=palette[group],
+                x = of.index + beside[line] - max(beside.values()) / 2
+                axis.errorbar(x, of.score, [of.below, of.above], fmt=_LOOKS[delays], color=palette[group],
                               capsize=2, label=line)  # fmt: skip
             for row in [row for row in page.of(task) if row.kind == "run" and row.records and not row.asked.point][:1]:
                 _level(axis, row)
