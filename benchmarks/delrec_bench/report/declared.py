@@ -125,7 +125,7 @@ def page_of(
             family=methods[spot[0]].family,
             task=spot[1],
             command=first[spot].command(),
-            given="".join(_given(spot[0], base_and_folder(spot[1])[0], methods, tasks)),
+            given=_given(spot[0], base_and_folder(spot[1])[0], methods, tasks),
             budget=dict(first[spot].overrides).get("budget"),
         )
         for spot, name in names.items()
@@ -160,9 +160,9 @@ def _command(study: Study, methods: MethodTable, tasks: TaskTable) -> str:
     return " ".join(words) + "".join(dict.fromkeys(given))
 
 
-def _given(method: str, task: str, methods: MethodTable, tasks: TaskTable) -> tuple[str, ...]:
+def _given(method: str, task: str, methods: MethodTable, tasks: TaskTable) -> str:
     """The options that name the folders of a user's method, task and metric."""
-    return methods.option(method), tasks.option(task), find_metrics().option(tasks[task].metric)
+    return methods.option(method) + tasks.option(task) + find_metrics().option(tasks[task].metric)
 
 
 def _on(corpus: str, ones: Iterable[T]) -> list[T]:
