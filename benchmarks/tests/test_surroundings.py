@@ -12,7 +12,7 @@ from delrec_bench import app
 from delrec_bench.config import Request
 from delrec_bench.records import read_folder, read_record
 from delrec_bench.runs import folder
-from delrec_bench.tracking import records_from_mlflow
+from delrec_bench.tracking import runs_from_mlflow
 from delrec_bench.workspace import find_workspace, workspace_at
 from killed_run import when_written
 from short_runs import TINY, done, study
@@ -136,4 +136,4 @@ def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose
     assert len(read_folder(root / "runs")[0]) == 6  # two of lif in common
     assert [content["runs"] for content in (first, second)] == [4, 4]
     assert app.main(["sync", "--root", str(root)]) == 0
-    assert len(records_from_mlflow(workspace_at(root))) == 6
+    assert len(runs_from_mlflow(workspace_at(root))[0]) == 6

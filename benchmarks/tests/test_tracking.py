@@ -21,7 +21,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.records.store import store_text
 from delrec_bench.runs.single import perform
 from delrec_bench.runs.trained import network_of
-from delrec_bench.tracking import Follower, follow, log_page, records_from_mlflow, sync
+from delrec_bench.tracking import Follower, follow, log_page, runs_from_mlflow, sync
 from delrec_bench.tracking.mlflow_store import texts
 from delrec_bench.workspace import locked
 from mlflow import MlflowClient
@@ -108,7 +108,7 @@ def test_an_interrupted_sync_is_completed(workspace, monkeypatch):
             with pytest.raises(KeyboardInterrupt):
                 sync(workspace, [run()])
     sync(workspace, [run()])
-    assert records_from_mlflow(workspace) == [run()]
+    assert runs_from_mlflow(workspace)[0] == [run()]
     client, runs = children(workspace)
     assert runs[run().key].data.params == texts(run().configuration)
     assert [n for n, _, _ in losses(client, runs[run().key])] == list(range(1, 11))
@@ -118,18 +118,36 @@ def test_mlflow_holds_the_records_as_they_were_and_may_be_deleted(workspace, cap
     known = {("digits", "lif"), ("digits", "counts"), ("mackey-glass", "rlif")}
     made = [r for r in made_up.everything(repetitions=2) if (r.task, r.method) in known]
     sync(workspace, made)
-    assert store_text(records_from_mlflow(workspace)) == store_text(made)
+    assert store_text(*runs_from_mlflow(workspace)) == store_text(made)
     assert results("mlflow", root=str(workspace.root)).equals(records.table(made))
     path, *_ = workspace.artifacts.rglob("record.json")
     path.write_text(path.read_text().replace('"repetition":', '"repetition":9'))
-    assert len(records_from_mlflow(workspace)) == len(made) - 1
+    assert len(runs_from_mlflow(workspace)[0]) == len(made) - 1
     assert "cannot be read: " in (said := capsys.readouterr().err) and "it was modified" in said
     path.unlink()
     with pytest.raises(BenchError, match="has lost its record.json; delete the run, and sync again"):
-        records_from_mlflow(workspace)
+        runs_from_mlflow(workspace)
     workspace.database.unlink()
     assert sync(workspace, made).added == len(made)
-    assert store_text(records_from_mlflow(workspace)) == store_text(made)
+    assert store_text(*runs_from_mlflow(workspace)) == store_text(made)
+
+
+def test_a_run_that_failed_is_there_with_its_error_until_it_ends_well(workspace):
+    diverged, other = (made_up.failure_of(run(repetition=r)) for r in (0, 1))
+    other = other.model_copy(update={"diverged": False, "error": "of memory"})
+    made = [diverged, other, run(repetition=2)]
+    assert sync(workspace, made).added == 3 and sync(workspace, made).unchanged == 3
+    assert runs_from_mlflow(workspace) == ([made[2]], sorted([diverged, other], key=lambda failure: failure.key))
+    table = results("mlflow", root=str(workspace.root))
+    assert table.score.isna().sum() == 1 and table.equals(records.table([made[2]], [diverged])), "as of a folder"
+    found = children(workspace)[1]
+    assert [found[one.key].info.status for one in made] == ["FAILED", "FAILED", "FINISHED"]
+    assert found[other.key].data.tags["delrec.error"] == "of memory"
+    assert found[other.key].data.params["network.hidden"] == "[42, 42]"
+    again = run(repetition=1)
+    assert sync(workspace, [diverged, again]).replaced == 1
+    assert runs_from_mlflow(workspace) == ([again, made[2]], [diverged])
+    assert children(workspace)[1][again.key].info.status == "FINISHED"
 
 
 def test_the_checkpoint_in_mlflow_is_the_network_that_was_scored(workspace):
@@ -194,7 +212,7 @@ def test_a_database_whose_making_is_killed_is_made_anew(workspace):
     process.wait()
     assert not workspace.database.exists()
     sync(workspace, [run()])
-    assert records_from_mlflow(workspace) == [run()]
+    assert runs_from_mlflow(workspace)[0] == [run()]
 
 
 def test_another_tracking_uri_is_respected(workspace, tmp_path, migrated, monkeypatch):
@@ -202,7 +220,7 @@ def test_another_tracking_uri_is_respected(workspace, tmp_path, migrated, monkey
     other.write_bytes(migrated().read_bytes())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
     assert "elsewhere.db" in str(sync(workspace, [run()]))
-    assert records_from_mlflow(workspace) == [run()] and not workspace.database.exists()
+    assert runs_from_mlflow(workspace)[0] == [run()] and not workspace.database.exists()
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true" and os.environ["DO_NOT_TRACK"] == "1"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -42,7 +42,8 @@ def sync(places: Places) -> Answer:
     from delrec_bench.records import read_folder
     from delrec_bench.tracking import sync as synced
 
-    summary = synced(places.workspace, read_folder(places.workspace.runs)[0])
+    records, failures = read_folder(places.workspace.runs)
+    summary = synced(places.workspace, [*records, *failures])
     return Answer(summary._asdict(), str(summary))
 
 

@@ -182,9 +182,9 @@ def read_runs(workspace: "Workspace", source: str | None = None) -> "tuple[list[
     if source == "published":
         return read_store(workspace.reports)
     if source == "mlflow":
-        from delrec_bench.tracking import records_from_mlflow
+        from delrec_bench.tracking import runs_from_mlflow
 
-        return records_from_mlflow(workspace), []
+        return runs_from_mlflow(workspace)
     if source is not None:
         return read_folder(runs_below(Path(source)), say)
     return together(read_folder(workspace.runs, say), read_store(workspace.reports))

@@ -125,7 +125,7 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
     workspace, (methods, tasks) = places.workspace, places.tables()
     own, published = read_folder(workspace.runs, say), read_store(workspace.reports)
     try:
-        say(f"MLflow: {sync(workspace, own[0], dict.fromkeys(keys, study.name))}")
+        say(f"MLflow: {sync(workspace, [*own[0], *own[1]], dict.fromkeys(keys, study.name))}")
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}")
     records, failures = options.together(own, published)

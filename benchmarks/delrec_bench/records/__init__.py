@@ -24,6 +24,9 @@ from delrec_bench.records.record import (
 )
 from delrec_bench.records.results import COLUMNS, activity, published_table, read_table, rows_table, table
 from delrec_bench.records.store import (
+    FAILURE,
+    RECORD,
+    failure_text,
     find_record,
     finished_record,
     in_order,

@@ -85,6 +85,11 @@ def record_text(record: Record) -> str:
     return compact(to_dict(record)) + "\n"
 
 
+def failure_text(failure: Failure) -> str:
+    """Return the failure's file."""
+    return compact(failure.model_dump()) + "\n"
+
+
 def write_record(path: Path, record: Record) -> Path:
     """Write the record's file, atomically: there is never half a record."""
     write_atomic(path, record_text(record))

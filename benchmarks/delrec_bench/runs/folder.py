@@ -27,7 +27,16 @@ from filelock import FileLock, Timeout
 
 from delrec_bench.environment import machine, peak_bytes, provenance, say
 from delrec_bench.errors import BenchError
-from delrec_bench.records import RESULTS_VERSION, Asked, Failure, Record, compact, plain, read_failure, write_record
+from delrec_bench.records import (
+    RESULTS_VERSION,
+    Asked,
+    Failure,
+    Record,
+    failure_text,
+    plain,
+    read_failure,
+    write_record,
+)
 from delrec_bench.workspace import remove_drafts, write_atomic
 
 CHECKPOINT_SECONDS = 60.0  # from one checkpoint to the next, at least
@@ -89,7 +98,7 @@ class RunFolder:
             attempts += read_failure(path).attempts
         why: dict[str, Any] = {"error": error, "traceback": traceback, "diverged": diverged, "attempts": attempts}
         why |= {"failed_at": _now(), "provenance": {"results_version": RESULTS_VERSION, **provenance()}}
-        write_atomic(path, compact(Failure(**dict(asked) | why).model_dump()) + "\n")
+        write_atomic(path, failure_text(Failure(**dict(asked) | why)))
 
 
 class Checkpoints:

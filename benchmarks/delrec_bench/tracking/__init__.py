@@ -5,4 +5,4 @@ by its record's key, so that syncing twice changes nothing. A study is a run, an
 """
 
 from delrec_bench.tracking.live import Follower, follow
-from delrec_bench.tracking.mlflow_store import log_page, opened, records_from_mlflow, sync
+from delrec_bench.tracking.mlflow_store import log_page, opened, runs_from_mlflow, sync

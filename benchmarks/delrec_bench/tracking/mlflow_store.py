@@ -15,7 +15,19 @@ from typing import Any, NamedTuple
 
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
-from delrec_bench.records import Asked, Record, digest, in_order, read_record, record_text
+from delrec_bench.records import (
+    FAILURE,
+    RECORD,
+    Asked,
+    Failure,
+    Record,
+    digest,
+    failure_text,
+    in_order,
+    read_failure,
+    read_record,
+    record_text,
+)
 from delrec_bench.schema import dotted
 from delrec_bench.workspace import Workspace, locked
 
@@ -44,10 +56,9 @@ EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": "Runs of delrec-bench: a study carries its page and mean scores; its runs stand below it.",
 }
-KEY, STUDY = "delrec.key", "delrec.study"
-# Digest of the record's file, `measured` included: another making of the same record replaces its run.
+KEY, STUDY, KIND = "delrec.key", "delrec.study", "delrec.kind"
+# Digest of the file of a record or failure, `measured` included: another making of the same one replaces its run.
 CONTENT = "delrec.content"
-RECORD = "record.json"
 VALUE_LENGTH, NAME_LENGTH = 6000, 250  # characters at most
 _SOURCE = {"mlflow.source.name": "delrec-bench", "mlflow.source.type": "LOCAL"}
 _MOST_RUNS, _BATCH_METRICS, _BATCH_PARAMS = 50_000, 1000, 100  # what MLflow takes and gives at once
@@ -57,7 +68,7 @@ Entries = dict[int, tuple[Mapping[str, Any], int]]
 
 
 class SyncSummary(NamedTuple):
-    """What a sync did: runs added or completed, replaced (a record made again), left alone."""
+    """What a sync did: runs added or completed, replaced (made again), left alone."""
 
     added: int
     replaced: int
@@ -69,20 +80,20 @@ class SyncSummary(NamedTuple):
 
 
 def sync(
-    workspace: Workspace, records: Iterable[Record], study_of: Mapping[str, str] = MappingProxyType({})
+    workspace: Workspace, runs: Iterable[Record | Failure], study_of: Mapping[str, str] = MappingProxyType({})
 ) -> SyncSummary:
-    """Bring MLflow up to date with records; runs already there are left alone, those seen live are completed.
+    """Bring MLflow up to date with finished and failed runs; what is there is left alone, what was seen live completed.
 
-    A record whose content changed under the same key replaces its run. `study_of` says by key below which study a run
-    stands that is new there.
+    What changed under the same key replaces its run: a record made again, or one of a run that had failed. `study_of`
+    says by key below which study a run stands that is new there.
     """
     added = replaced = unchanged = 0
     with opened(workspace) as store:
         known = store.by_key()
-        for record in records:
-            run = known.get(record.key)
+        for one in runs:
+            run = known.get(one.key)
             there = None if run is None else run.data.tags.get(CONTENT)
-            if there == digest(record_text(record)):
+            if there == digest(_text(one)):
                 unchanged += 1
                 continue
             if run is not None and there is not None:
@@ -90,7 +101,7 @@ def sync(
                 replaced += 1
             else:
                 added += 1
-            store.complete(record, workspace, study_of.get(record.key))
+            store.complete(one, workspace, study_of.get(one.key))
     return SyncSummary(added, replaced, unchanged, store.uri)
 
 
@@ -103,24 +114,29 @@ def log_page(workspace: Workspace, study: str, scores: Mapping[str, float], file
             store.client.log_artifact(run_id, str(path))
 
 
-def records_from_mlflow(workspace: Workspace) -> list[Record]:
-    """The records that MLflow holds, as `sync` was given them, without unreadable ones. A `BenchError`: one is gone."""
-    found = []
+def runs_from_mlflow(workspace: Workspace) -> tuple[list[Record], list[Failure]]:
+    """What `sync` was given, without what is unreadable; a `BenchError` where the file of a run is gone."""
+    records: list[Record] = []
+    failures: list[Failure] = []
     with opened(workspace) as store:
         for run in store.by_key().values():
             if CONTENT not in run.data.tags:
                 continue
+            name = FAILURE if run.data.tags[KIND] == "failure" else RECORD
             try:
-                path = store.client.download_artifacts(run.info.run_id, RECORD)
+                path = Path(store.client.download_artifacts(run.info.run_id, name))
             except (mlflow.MlflowException, OSError) as error:
                 raise BenchError(
-                    f"MLflow's run {run.info.run_name} has lost its {RECORD}; delete the run, and sync again"
+                    f"MLflow's run {run.info.run_name} has lost its {name}; delete the run, and sync again"
                 ) from error
             try:
-                found.append(read_record(Path(path)))
+                if name == FAILURE:
+                    failures.append(read_failure(path))
+                else:
+                    records.append(read_record(path))
             except BenchError as error:
                 say(f"warning: MLflow's run {run.info.run_name} cannot be read: {error}")
-    return in_order(found)
+    return in_order(records), sorted(failures, key=lambda failure: failure.key)
 
 
 def make_database(path: Path) -> None:
@@ -225,8 +241,22 @@ class Store:
         for i in range(0, len(metrics), _BATCH_METRICS):
             self.client.log_batch(run_id, metrics=metrics[i : i + _BATCH_METRICS])
 
-    def complete(self, record: Record, workspace: Workspace, study: str | None) -> None:
-        """Complete the run of a record: history, results, data and files; its content last."""
+    def complete(self, one: Record | Failure, workspace: Workspace, study: str | None) -> None:
+        """Complete a run: the results of a record, or the error of a failure; the digest of its file last."""
+        run_id = self._finished(one, workspace, study) if isinstance(one, Record) else self._failed(one, study)
+        self.client.set_tag(run_id, CONTENT, digest(_text(one)))
+
+    def _failed(self, failure: Failure, study: str | None) -> str:
+        end = milliseconds(failure.failed_at)
+        run_id = self.start(failure, end, study)
+        self.client.log_text(run_id, _text(failure), FAILURE)
+        tags = {KIND: "failure", "delrec.error": failure.error[:VALUE_LENGTH], "delrec.diverged": str(failure.diverged)}
+        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self.client.set_terminated(run_id, "FAILED", end_time=end)
+        return run_id
+
+    def _finished(self, record: Record, workspace: Workspace, study: str | None) -> str:
+        """Log history, results, data and files."""
         end, history = milliseconds(record.finished) if record.finished else int(1000 * time.time()), record.history
         start = end - int(1000 * (record.measured.get("wall_seconds") or 0.0))
         run_id = self.start(record, start, study)
@@ -238,9 +268,9 @@ class Store:
         checkpoint = workspace.runs / record.key / "checkpoint.pt"
         if checkpoint.is_file() and not checkpoint.is_symlink():
             self.client.log_artifact(run_id, str(checkpoint))
-        self.client.log_text(run_id, record_text(record), RECORD)
+        self.client.log_text(run_id, _text(record), RECORD)
         tags = {
-            "delrec.kind": record.kind,
+            KIND: record.kind,
             "delrec.data": record.data["kind"],
             "delrec.data_digest": record.data["digest"],
             "delrec.learned": record.learned,
@@ -249,7 +279,11 @@ class Store:
         }
         self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self.client.set_terminated(run_id, end_time=end)
-        self.client.set_tag(run_id, CONTENT, digest(record_text(record)))
+        return run_id
+
+
+def _text(of: Record | Failure) -> str:
+    return record_text(of) if isinstance(of, Record) else failure_text(of)
 
 
 def texts(values: Mapping[str, Any]) -> dict[str, str]:
