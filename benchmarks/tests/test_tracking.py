@@ -148,6 +148,8 @@ def test_a_run_that_failed_is_there_with_its_error_until_it_ends_well(workspace)
     assert sync(workspace, [diverged, again]).replaced == 1
     assert runs_from_mlflow(workspace) == ([again, made[2]], [diverged])
     assert children(workspace)[1][again.key].info.status == "FINISHED"
+    assert sync(workspace, [other]).unchanged == 1, "it failed on another machine, which uses the same server"
+    assert runs_from_mlflow(workspace) == ([again, made[2]], [diverged])
 
 
 def test_the_checkpoint_in_mlflow_is_the_network_that_was_scored(workspace):

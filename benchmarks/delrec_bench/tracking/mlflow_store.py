@@ -84,16 +84,18 @@ def sync(
 ) -> SyncSummary:
     """Bring MLflow up to date with finished and failed runs; what is there is left alone, what was seen live completed.
 
-    What changed under the same key replaces its run: a record made again, or one of a run that had failed. `study_of`
-    says by key below which study a run stands that is new there.
+    What changed under the same key replaces its run: a record made again, or one of a run that had failed; a failure
+    never replaces a record. `study_of` says by key below which study a run stands that is new there.
     """
     added = replaced = unchanged = 0
     with opened(workspace) as store:
         known = store.by_key()
         for one in runs:
             run = known.get(one.key)
-            there = None if run is None else run.data.tags.get(CONTENT)
-            if there == digest(_text(one)):
+            tags = {} if run is None else run.data.tags
+            there = tags.get(CONTENT)
+            ended_well = there is not None and tags[KIND] != "failure"  # perhaps on another machine
+            if there == digest(_text(one)) or (ended_well and isinstance(one, Failure)):
                 unchanged += 1
                 continue
             if run is not None and there is not None:
