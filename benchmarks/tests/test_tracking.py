@@ -15,7 +15,7 @@ from unittest.mock import MagicMock
 import made_up
 import pytest
 import torch
-from delrec_bench import records, results, tracking
+from delrec_bench import app, records, results, tracking
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.records.store import store_text
@@ -23,7 +23,7 @@ from delrec_bench.runs.single import perform
 from delrec_bench.runs.trained import network_of
 from delrec_bench.tracking import Follower, follow, log_page, runs_from_mlflow, sync
 from delrec_bench.tracking.mlflow_store import texts
-from delrec_bench.workspace import locked
+from delrec_bench.workspace import locked, workspace_at
 from mlflow import MlflowClient
 from short_runs import METHODS, TASKS, TINY
 
@@ -148,8 +148,43 @@ def test_a_run_that_failed_is_there_with_its_error_until_it_ends_well(workspace)
     assert sync(workspace, [diverged, again]).replaced == 1
     assert runs_from_mlflow(workspace) == ([again, made[2]], [diverged])
     assert children(workspace)[1][again.key].info.status == "FINISHED"
-    assert sync(workspace, [other]).unchanged == 1, "it failed on another machine, which uses the same server"
-    assert runs_from_mlflow(workspace) == ([again, made[2]], [diverged])
+    for runs in ([other], [other, again], [again, other]):
+        assert sync(workspace, runs).unchanged == len(runs), "it failed on another machine, which uses the same server"
+        assert runs_from_mlflow(workspace) == ([again, made[2]], [diverged])
+
+
+def test_a_failed_run_that_is_tried_again_goes_on_where_it_stood(workspace, monkeypatch):
+    failure = made_up.failure_of(run())
+    sync(workspace, [failure], study_of={failure.key: "mine"})
+    history(workspace, run(), 3)
+    with follow(workspace, print, [run()], seconds=60.0):
+        pass
+    assert children(workspace)[1][failure.key].info.status == "KILLED"
+    assert sync(workspace, [failure]).added == 1
+    assert children(workspace)[1][failure.key].info.status == "FAILED"
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_terminated", MagicMock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            sync(workspace, [failure.model_copy(update={"attempts": 2})])
+    sync(workspace, [run()])
+    client, runs = children(workspace)
+    found = runs[failure.key]
+    assert found.info.status == "FINISHED" and "mlflow.parentRunId" in found.data.tags
+    assert not {"delrec.error", "delrec.diverged"} & set(found.data.tags)
+    assert [when for _, _, when in losses(client, found)][:3] == [1767323040250 + 1000 * n for n in (1, 2, 3)]
+    assert runs_from_mlflow(workspace) == ([run()], [])
+
+
+def test_a_single_run_that_fails_is_there_with_its_error(workspace, checkout, monkeypatch):
+    def torn(*_):
+        raise OSError("cannot open caf\udce9.txt")  # a name that is not UTF-8
+
+    monkeypatch.setattr("delrec_bench.runs.single._made", torn)
+    assert app.main(["run", "lif", "digits", "--limit", "40", "--epochs", "1"]) == 1
+    (failure,) = runs_from_mlflow(workspace_at(checkout))[1]
+    assert r"OSError: cannot open caf\udce9.txt" in failure.error
+    with pytest.raises(BenchError, match="failed_at"):
+        type(failure)(**failure.model_dump() | {"failed_at": "yesterday"})
 
 
 def test_the_checkpoint_in_mlflow_is_the_network_that_was_scored(workspace):

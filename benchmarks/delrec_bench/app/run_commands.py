@@ -45,7 +45,7 @@ def run(
     If the run already exists, its result is shown instead.
     """
     from delrec_bench.config import Request, parse_setting
-    from delrec_bench.records import plain
+    from delrec_bench.records import FAILURE, plain, read_failure
     from delrec_bench.runs.executors import do
     from delrec_bench.tracking import follow, sync
 
@@ -73,11 +73,13 @@ def run(
         done = do(plan, place, progress)
         if not done.reused:
             live.end(done.key, "FINISHED" if done.error is None else "FAILED")
-    record = done.record(workspace)
+    kept = workspace.runs / done.key / FAILURE  # not there where the request was refused
     try:
-        sync(workspace, [record])
+        if done.error is None or kept.is_file():
+            sync(workspace, [done.record(workspace) if done.error is None else read_failure(kept)])
     except BenchError as error:  # a view of the record, which holds without it
         say(f"warning: {error}")
+    record = done.record(workspace)
     path = str(workspace.runs / record.key / "record.json")
     text = f"{_shown(record)}\n{'already done' if done.reused else 'written'}: {path}"
     return Answer(_content(record) | {"record": path}, text)

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import metric_named
@@ -167,6 +167,12 @@ class Failure(Asked):
     diverged: bool = False  # its training left the finite numbers, which it does wherever it is tried
     attempts: int = Field(ge=1)
     failed_at: str  # the last time, ISO 8601
+
+    @field_validator("failed_at")
+    @classmethod
+    def _time(cls, value: str) -> str:
+        datetime.fromisoformat(value)  # a ValueError, which pydantic tells
+        return value
 
 
 class Record(Asked):

@@ -96,6 +96,7 @@ class RunFolder:
         path, attempts = self.path / "failure.json", 1
         with suppress(BenchError):
             attempts += read_failure(path).attempts
+        error, traceback = (text.encode("utf-8", "backslashreplace").decode() for text in (error, traceback))
         why: dict[str, Any] = {"error": error, "traceback": traceback, "diverged": diverged, "attempts": attempts}
         why |= {"failed_at": _now(), "provenance": {"results_version": RESULTS_VERSION, **provenance()}}
         write_atomic(path, failure_text(Failure(**dict(asked) | why)))

@@ -60,6 +60,7 @@ KEY, STUDY, KIND = "delrec.key", "delrec.study", "delrec.kind"
 # Digest of the file of a record or failure, `measured` included: another making of the same one replaces its run.
 CONTENT = "delrec.content"
 VALUE_LENGTH, NAME_LENGTH = 6000, 250  # characters at most
+_FAILURE_TAGS = {CONTENT, KIND, "delrec.error", "delrec.diverged"}  # which a run that is tried again loses
 _SOURCE = {"mlflow.source.name": "delrec-bench", "mlflow.source.type": "LOCAL"}
 _MOST_RUNS, _BATCH_METRICS, _BATCH_PARAMS = 50_000, 1000, 100  # what MLflow takes and gives at once
 
@@ -84,26 +85,26 @@ def sync(
 ) -> SyncSummary:
     """Bring MLflow up to date with finished and failed runs; what is there is left alone, what was seen live completed.
 
-    What changed under the same key replaces its run: a record made again, or one of a run that had failed; a failure
-    never replaces a record. `study_of` says by key below which study a run stands that is new there.
+    A record made again replaces its run, and one of a run that had failed completes it; a failure never replaces a
+    record. `study_of` says by key below which study a run stands that is new there.
     """
     added = replaced = unchanged = 0
     with opened(workspace) as store:
         known = store.by_key()
+        complete = {key: run.data.tags for key, run in known.items() if CONTENT in run.data.tags}
+        ended_well = {key for key, tags in complete.items() if tags[KIND] != "failure"}  # perhaps on another machine
         for one in runs:
-            run = known.get(one.key)
-            tags = {} if run is None else run.data.tags
-            there = tags.get(CONTENT)
-            ended_well = there is not None and tags[KIND] != "failure"  # perhaps on another machine
-            if there == digest(_text(one)) or (ended_well and isinstance(one, Failure)):
+            there = complete.get(one.key)
+            same = there is not None and there[CONTENT] == digest(_text(one))
+            if same or (isinstance(one, Failure) and one.key in ended_well):
                 unchanged += 1
                 continue
-            if run is not None and there is not None:
-                store.client.delete_run(run.info.run_id)
-                replaced += 1
-            else:
-                added += 1
+            if one.key in ended_well and there is not None:  # the run of a failure goes on instead
+                store.client.delete_run(known[one.key].info.run_id)
+            replaced, added = replaced + (there is not None), added + (there is None)
             store.complete(one, workspace, study_of.get(one.key))
+            if isinstance(one, Record):
+                ended_well.add(one.key)
     return SyncSummary(added, replaced, unchanged, store.uri)
 
 
@@ -213,6 +214,8 @@ class Store:
             run = self.client.create_run(self.experiment, start_time=start, run_name=name, tags=_SOURCE | tags)
         elif run.info.status != "RUNNING":
             self.client.update_run(run.info.run_id, status="RUNNING")  # it was stopped, and goes on
+        for name in _FAILURE_TAGS & set(run.data.tags) if run.data.tags.get(KIND) == "failure" else ():
+            self.client.delete_tag(run.info.run_id, name)
         params = [Param(k, v) for k, v in sorted(texts(of.configuration).items()) if k not in run.data.params]
         for i in range(0, len(params), _BATCH_PARAMS):
             self.client.log_batch(run.info.run_id, params=params[i : i + _BATCH_PARAMS])
