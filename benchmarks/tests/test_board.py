@@ -179,8 +179,14 @@ def test_a_method_of_a_user_moves_neither_the_first_picture_nor_the_order_of_tas
     assert boards[1].columns[SCORE] == [STAND_IN, "ssc", "ps-mnist", "digits", "formants-20"]  # it lacks a run there
 
 
-def test_the_figure_of_the_findings_shows_the_tasks_with_runs_and_learned_minus_fixed(page):
-    drawn = findings(page)
-    assert "Learned minus fixed delays (same spread)" in drawn
-    assert drawn.count(", 2 runs") == drawn.count(", 1 run<") == drawn.count("run)<") == 1
-    assert "formants-20" not in drawn and findings(page_with([])) is None
+def test_the_figure_of_the_findings_shows_the_tasks_with_runs_and_where_delays_start(page):
+    starts = {"delrec-axonal": (0.5, 0.8), "delrec-axonal-fixed": (0.4, 0.8), "delrec-axonal-fixed-spread": (0.3, 0.7)}
+    rows = [
+        {"n": 2, "task": "digits", "method": f"{name} (delay_high {at:g})", "score_mean": score}
+        | {"point": {"delay_high": at}}
+        for name, scores in starts.items()
+        for at, score in zip((5.0, 80.0), scores, strict=True)
+    ]
+    drawn = findings(page, [{"rows": [*rows, rows[0] | {"n": 0, "score_mean": None}]}])
+    assert "learned (solid), fixed (dashed)" in drawn and drawn.count("digits: 5, 80") == drawn.count("run)<") == 1
+    assert "formants-20" not in drawn and findings(page, []) is findings(page_with([]), [{"rows": rows}]) is None

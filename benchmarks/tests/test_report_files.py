@@ -209,7 +209,7 @@ def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
     publish(clone, replace(declared, diverged=(made_up.failure_of(records[0]),)), records[1:])
     folder = clone.reports / "made-up"
     text = (folder / "made-up.md").read_text()
-    said = "One run diverged and has no score; its row is not ranked."
+    said = "One run diverged and has no score; its row is not ranked, and comparisons leave out its repetition."
     assert said in text and said in (folder / "made-up.html").read_text()
     assert "| 2 of 3 |" in text and "r0 diverged, r1 " in text
     counts = {line["method"]: (line["n"], line["lost"]) for line in csv.DictReader((folder / "made-up.csv").open())}

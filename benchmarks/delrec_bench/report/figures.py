@@ -34,7 +34,9 @@ _SAID = {
     "none": "dotted: no delays",
 }
 _FEW = 3  # rows of a task with a learning curve of their own colour
-PAIR = ("delrec-axonal", "delrec-axonal-fixed-spread")  # differ by the learning alone
+SWEEPS = ("where-learning-helps", "where-learning-helps-speech", "where-learning-helps-pixels")
+"""Pages that README's figure shows below the board."""
+_STARTS = {"delrec-axonal-fixed": "s--", "delrec-axonal": "o-"}  # method -> its line there
 _SHOWN = {"lif": "C7s", "delrec-axonal-fixed": "C1o", "delrec-axonal": "C0o", "dcls": "C2^", "silif": "C4D"}
 """Method of README's figure -> its colour and mark."""
 
@@ -263,23 +265,20 @@ def curves(page: Page) -> Drawn | None:
         return Drawn("curves", "Learning curves", caption, drawing.text_of(figure))
 
 
-def findings(board: Page) -> str | None:
-    """README's figure, as SVG text: five methods on all tasks with runs of two of them, and what learning adds."""
+def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
+    """README's figure, as SVG text: five methods on all tasks with runs of two of them, and DelRec by its first delays.
+
+    `sweeps` are the published pages `SWEEPS`, as `writing.to_json` has them.
+    """
     rows = [row for row in board.rows if row["method"] in _SHOWN and row.records and row.metric.classifies]
     several = {row["task"] for row in rows if row["n"] > 1}
     tasks = [task for task in board.tasks if sum(row["task"] == task for row in rows) > 1]
     tasks.sort(key=lambda task: task not in several)
-    names = {task: board.title_of(task) for task in tasks}
-    pairs = [d for d in board.differences if (d.method["method"], d.control["method"]) == PAIR]
-    gains = [_difference(d, names[d.method["task"]]) for d in pairs if d.method["task"] in names]
-    if not gains:
+    frame = pd.DataFrame([_start(row) for page in sweeps for row in page["rows"] if row["n"]])
+    if not tasks or frame.empty:
         return None
-    title = "Learned minus fixed delays (same spread)"
-    lines = [name if task in several else f"{name} (one run)" for task, name in names.items()]
-    heights = [
-        drawing.lines_height(lines) + 0.2 * len(_SHOWN),
-        drawing.lines_height([line.name for line in gains]),
-    ]
+    lines = [board.title_of(task) + " (one run)" * (task not in several) for task in tasks]
+    heights = [drawing.lines_height(lines) + 0.2 * len(_SHOWN), 4.2]
     with drawing.panels(heights) as (figure, (above, below)):
         for name, look in _SHOWN.items():
             of = [row for row in rows if row["method"] == name and row["task"] in tasks]
@@ -289,5 +288,21 @@ def findings(board: Page) -> str | None:
         above.set_xlabel("test accuracy (%)")
         above.set_title("Accuracy (equal trainable parameters)")
         above.legend(loc="upper center", bbox_to_anchor=(0.2, -0.18))
-        _draw_lines(below, gains, title, "difference in points (right is better)\nshaded: too small to matter")
+        shown = [task for task in tasks if (frame.task == task).any()]
+        for task, colour in zip(shown, sns.color_palette("colorblind", len(shown)), strict=True):
+            for method, look in _STARTS.items():
+                of = frame[(frame.task == task) & (frame.method == method)].sort_values("start")
+                (line,) = below.plot(range(len(of)), of.score, look, color=colour)
+            line.set_label(f"{board.title_of(task)}: {', '.join(map('{:g}'.format, of.start))}")
+        below.set_xticks(range(3), ["short", "medium", "long"])
+        below.set(xlabel="longest delay at the start (steps: see below)", ylabel="test accuracy (%)")
+        below.set_title("DelRec: learned (solid), fixed (dashed)")
+        below.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22))
         return drawing.text_of(figure)
+
+
+def _start(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of one of `SWEEPS`: its task, method, longest first delay, and score in percent."""
+    method, _, _ = row["method"].partition(" ")
+    score = 100 * row["score_mean"]
+    return {"task": row["task"], "method": method, "start": row["point"]["delay_high"], "score": score}

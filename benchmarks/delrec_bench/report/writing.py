@@ -14,7 +14,7 @@ from delrec_bench.report.board import README_ROWS, Board, board_of
 from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.drawing import Drawn
-from delrec_bench.report.figures import COLOURS, draw, findings
+from delrec_bench.report.figures import COLOURS, SWEEPS, draw, findings
 from delrec_bench.report.texts import environment
 from delrec_bench.statistics.paired import Estimate
 from delrec_bench.workspace import Workspace, write_atomic
@@ -122,7 +122,8 @@ def publish(
     if declared.board:
         readme, figure = workspace.root / "README.md", workspace.reports / "findings.svg"
         write_board_part(readme, board_of(page))
-        if (drawn := findings(page)) is not None:
+        sweeps = [path for name in SWEEPS if (path := workspace.reports / name / f"{name}.json").exists()]
+        if (drawn := findings(page, [json.loads(path.read_bytes()) for path in sweeps])) is not None:
             write_atomic(figure, drawn)
         paths += [readme, figure]
     return paths
