@@ -24,8 +24,7 @@ from delrec_bench.tasks.task import find_tasks
 @lru_cache(1)
 def plan_of(config: pytest.Config) -> Plan:
     """The plan that `delrec-bench bench` wrote to --plan."""
-    plan: Plan = pickle.loads(Path(config.getoption("--plan")).read_bytes())
-    return plan
+    return pickle.loads(Path(config.getoption("--plan")).read_bytes())
 
 
 def built(plan: Plan, place: int, batch: int | None = None) -> Subject:

@@ -29,8 +29,7 @@ def spikingjelly() -> Layer:
 
     def run(x: Tensor) -> Tensor:
         functional.reset_net(node)
-        spikes: Tensor = node(x)
-        return spikes
+        return node(x)
 
     return run
 

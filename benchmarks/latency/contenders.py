@@ -110,8 +110,7 @@ class Contender:
     @torch.no_grad()
     def forward(self, inputs: Tensor) -> Tensor:
         self.network.eval()
-        scores: Tensor = self.network.scores(self.network(inputs))
-        return scores
+        return self.network.scores(self.network(inputs))
 
     def saved_bytes(self) -> int:
         """Bytes that a training step holds between its passes, parameters, their copies and inputs not counted."""

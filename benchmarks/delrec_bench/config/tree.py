@@ -8,18 +8,18 @@ import hashlib
 import json
 import shlex
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import AfterValidator, Field
 from torch import Generator, Tensor
 
 from delrec_bench.arithmetic import MOST_THREADS, Arithmetic
-from delrec_bench.data.transforms import CONDITIONS, parse_level
+from delrec_bench.data.transforms import CONDITIONS, Kind, parse_level
 from delrec_bench.errors import BenchError
 from delrec_bench.schema import settings
 
@@ -166,18 +166,6 @@ class Whole:
     budget: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0  # trainable parameters; 0 leaves network.hidden
 
 
-class Lesion(NamedTuple):
-    """One kind of lesion: (delays in steps, float64; level; generator) -> delays in steps.
-
-    `unit` is that of a level, empty where there is none.
-    """
-
-    change: Callable[[Tensor, float, Generator], Tensor]
-    unit: str = ""
-    least: float = 0.0
-    most: float = 0.0
-
-
 def _permute(delay: Tensor, level: float, generator: Generator) -> Tensor:
     return delay.flatten()[torch.randperm(delay.numel(), generator=generator)].view_as(delay)
 
@@ -191,13 +179,14 @@ def _noise(delay: Tensor, level: float, generator: Generator) -> Tensor:
     return delay + level * torch.randn(delay.shape, generator=generator).to(delay)
 
 
+# (delays in steps, float64; level; generator) -> delays in steps
 LESIONS = {
-    "permute": Lesion(_permute),  # delays change places within their layer
-    "zero": Lesion(lambda delay, *_: torch.zeros_like(delay)),
-    "shrink": Lesion(lambda delay, level, _: delay * level, "factor", most=1.0),
-    "noise": Lesion(_noise, "steps (standard deviation)", most=1e6),
-    "quantise": Lesion(lambda delay, level, _: (delay / level).round() * level, "steps", 1.0, 1e6),
-    "prune": Lesion(_prune, "share of delays", most=1.0),  # a share, drawn at random, becomes 0
+    "permute": Kind(_permute),  # delays change places within their layer
+    "zero": Kind(lambda delay, *_: torch.zeros_like(delay)),
+    "shrink": Kind(lambda delay, level, _: delay * level, "factor", 1.0),
+    "noise": Kind(_noise, "steps (standard deviation)", 1e6),
+    "quantise": Kind(lambda delay, level, _: (delay / level).round() * level, "steps", 1e6, 1.0),
+    "prune": Kind(_prune, "share of delays", 1.0),  # a share, drawn at random, becomes 0
 }
 
 

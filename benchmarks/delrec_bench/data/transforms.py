@@ -41,34 +41,30 @@ def jitter_channels(std: float, channels: int, events: np.ndarray) -> np.ndarray
 
 def add_noise(share: float, channels: int, events: np.ndarray) -> np.ndarray:
     """The events and `share` times as many anywhere in time and channel, sorted by time."""
-    noisy: np.ndarray = UniformNoise(sensor_size=(channels, 1, 1), n=round(share * len(events)))(events)
-    return noisy
+    return UniformNoise(sensor_size=(channels, 1, 1), n=round(share * len(events)))(events)
 
 
-class Condition(NamedTuple):
-    """One kind of disturbance, written `name=level`, as `deletion=0.2`."""
+class Kind(NamedTuple):
+    """One kind of disturbance or lesion, written `name=level`, as `deletion=0.2`."""
 
-    unit: str  # of a level
-    most: float  # largest level that means anything
-    make: Callable[[float, int], Transform]  # (level, number of channels) -> transform
-    least: float = 0.0  # the clean set
+    make: Callable[..., Any]
+    unit: str = ""  # of a level, empty where there is none
+    most: float = 0.0  # largest level that means anything
+    least: float = 0.0
 
 
+# (level, number of channels) -> transform; level 0 is the clean set
 CONDITIONS = {
     # every event is deleted with this probability
-    "deletion": Condition("share of events", 1.0, lambda level, _: DropEvent(p=level)),
+    "deletion": Kind(lambda level, _: DropEvent(p=level), "share of events", 1.0),
     # all events of one stretch of the sample are deleted
-    "gap": Condition("share of the sample", 0.99, lambda level, _: DropEventByTime(duration_ratio=level)),
+    "gap": Kind(lambda level, _: DropEventByTime(duration_ratio=level), "share of the sample", 0.99),
     # every event moves by a normal time; those before 0 are lost
-    "time-jitter": Condition(
-        "ms (standard deviation)",
-        1e6,
-        lambda level, _: TimeJitter(std=level * 1000, clip_negative=True, sort_timestamps=True),
-    ),
+    "time-jitter": Kind(lambda ms, _: TimeJitter(1000 * ms, sort_timestamps=True), "ms (standard deviation)", 1e6),
     # every event moves by a normal number of channels; those outside are lost
-    "channel-jitter": Condition("channels (standard deviation)", 1e6, lambda *of: partial(jitter_channels, *of)),
+    "channel-jitter": Kind(lambda *of: partial(jitter_channels, *of), "channels (standard deviation)", 1e6),
     # events anywhere in time and channel are added
-    "noise": Condition("added for each event", 100.0, lambda *of: partial(add_noise, *of)),
+    "noise": Kind(lambda *of: partial(add_noise, *of), "added for each event", 100.0),
 }
 
 

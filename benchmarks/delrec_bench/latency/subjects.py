@@ -73,8 +73,7 @@ class Subject:
         """What ran in `mode`, after it has."""
         if mode == "batch1" and self.by_events is not None:
             return "events"
-        name: str = engines_of(self.model if mode == "train" else self.deployed)
-        return name
+        return engines_of(self.model if mode == "train" else self.deployed)
 
     @flush_denormals()
     def train_step(self) -> None:
@@ -87,15 +86,13 @@ class Subject:
     @torch.no_grad()
     def infer(self) -> Tensor:
         """Scores of the batch (B, classes)."""
-        scores: Tensor = self.deployed.classify(self.inputs)
-        return scores
+        return self.deployed.classify(self.inputs)
 
     @torch.no_grad()
     def single(self) -> Tensor:
         """Scores (1, classes) of the batch's first sample."""
         network = self.deployed if self.by_events is None else self.by_events
-        scores: Tensor = network.classify(self.inputs[:, :1])
-        return scores
+        return network.classify(self.inputs[:, :1])
 
 
 def subject(resolved: Resolved, batch: int | None = None) -> Subject:

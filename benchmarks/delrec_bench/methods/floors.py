@@ -18,7 +18,6 @@ import torch
 from delrec_bench.data.samples import CountSamples, Samples, Tripled
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.methods.method import Method
-from delrec_bench.tasks.task import Task
 
 SLICES = 10
 REGULARISATION = 0.1  # scikit-learn's C
@@ -87,16 +86,9 @@ def _learned(data: TaskData) -> list[Samples]:
     return [train, valid] if both else [train]
 
 
-def _classes_only(task: Task) -> str | None:
-    return None if task.classifies else "floors classify, and this task forecasts a value"
-
-
-def _values_only(task: Task) -> str | None:
-    return "a linear forecast is of a value, and this task has classes" if task.classifies else None
-
-
 def _method(name: str, title: str, how: str, floor: Any) -> Method:
     forecast = floor is linear_forecast
+    other = "this floor forecasts a value" if forecast else "this floor classifies"
     return Method(
         name=name,
         title=f"No network: {title}",
@@ -106,7 +98,7 @@ def _method(name: str, title: str, how: str, floor: Any) -> Method:
         learned=f"a linear {'forecast' if forecast else 'classifier'}",
         board=True,
         floor=floor,
-        applicable=_values_only if forecast else _classes_only,
+        applicable=lambda task: other if task.classifies == forecast else None,
     )
 
 

@@ -13,8 +13,7 @@ def hits(predictions: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
 
 def accuracy(predictions: ArrayLike, targets: ArrayLike) -> float:
     """Correct / total."""
-    right = np.asarray(predictions) == np.asarray(targets)
-    return int(right.sum()) / len(right)
+    return float(hits(predictions, targets).mean())
 
 
 METRIC = Metric(

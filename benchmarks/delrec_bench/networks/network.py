@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from delrec.engines import Output, Request, scan
+from delrec.engines import Request, scan
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import exact_dtype, plain_arithmetic
 from delrec.linear import BatchNorm, SpikeLinear
@@ -196,7 +196,14 @@ class Network(Trainable):
         current = self.readout(spikes)
         if self.readout_norm is not None:
             current = self.readout_norm(current)
-        return current if self.leak is None else self._leak_scan(current).states[0].to(current.dtype)
+        if self.leak is None:
+            return current
+        with plain_arithmetic(current.device.type):
+            exact = current.to(exact_dtype(current.dtype))
+            gain = self._gain(self.leak.coefficients_like(exact)[0])
+            exact = exact if isinstance(gain, float) else exact * gain
+            out = scan(self.config.engine, Request(exact, self.leak, trace=True))
+        return out.states[0].to(current.dtype)
 
     def scores(self, outputs: Tensor) -> Tensor:
         """Reduce outputs (T', B, classes) to scores (B, classes), as configured."""
@@ -270,14 +277,6 @@ class Network(Trainable):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_spikes": []}  # of the last forward, with its graph: no part of a copy
-
-    def _leak_scan(self, current: Tensor) -> Output:
-        assert self.leak is not None
-        with plain_arithmetic(current.device.type):
-            current = current.to(exact_dtype(current.dtype))
-            gain = self._gain(self.leak.coefficients_like(current)[0])
-            current = current if isinstance(gain, float) else current * gain
-            return scan(self.config.engine, Request(current, self.leak, trace=True))
 
     def _gain(self, decay: Tensor | float) -> Tensor | float:
         return 1 - decay if self.config.readout_gain == "complement" else 1.0

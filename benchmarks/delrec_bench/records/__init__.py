@@ -9,7 +9,6 @@ from delrec_bench.records.record import (
     Failure,
     Record,
     canonical_json,
-    compact,
     computed,
     differences,
     digest,
@@ -22,11 +21,10 @@ from delrec_bench.records.record import (
     unequal,
     version_of,
 )
-from delrec_bench.records.results import COLUMNS, activity, published_table, read_table, rows_table, table
+from delrec_bench.records.results import COLUMNS, published_table, read_table, rows_table, table
 from delrec_bench.records.store import (
     FAILURE,
     RECORD,
-    failure_text,
     find_record,
     finished_record,
     in_order,

@@ -80,14 +80,9 @@ def in_order(records: Iterable[Record]) -> list[Record]:
     return ordered
 
 
-def record_text(record: Record) -> str:
-    """Return the record's file."""
-    return compact(to_dict(record)) + "\n"
-
-
-def failure_text(failure: Failure) -> str:
-    """Return the failure's file."""
-    return compact(failure.model_dump()) + "\n"
+def record_text(one: Record | Failure) -> str:
+    """Return the file of a record or failure."""
+    return compact(to_dict(one) if isinstance(one, Record) else one.model_dump()) + "\n"
 
 
 def write_record(path: Path, record: Record) -> Path:

@@ -125,7 +125,9 @@ def page_of(
             family=methods[spot[0]].family,
             task=spot[1],
             command=first[spot].command(),
-            given=_given(spot[0], base_and_folder(spot[1])[0], methods, tasks),
+            given=methods.option(spot[0])
+            + tasks.option(task := base_and_folder(spot[1])[0])
+            + find_metrics().option(tasks[task].metric),
             budget=dict(first[spot].overrides).get("budget"),
         )
         for spot, name in names.items()
@@ -158,11 +160,6 @@ def _command(study: Study, methods: MethodTable, tasks: TaskTable) -> str:
     # every folder: what a part of a study leaves out must be there all the same
     given = (table.option(name) for table in (methods, tasks, find_metrics()) for name in table)
     return " ".join(words) + "".join(dict.fromkeys(given))
-
-
-def _given(method: str, task: str, methods: MethodTable, tasks: TaskTable) -> str:
-    """The options that name the folders of a user's method, task and metric."""
-    return methods.option(method) + tasks.option(task) + find_metrics().option(tasks[task].metric)
 
 
 def _on(corpus: str, ones: Iterable[T]) -> list[T]:

@@ -291,9 +291,9 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
         shown = [task for task in tasks if (frame.task == task).any()]
         for task, colour in zip(shown, sns.color_palette("colorblind", len(shown)), strict=True):
             for method, look in _STARTS.items():
-                of = frame[(frame.task == task) & (frame.method == method)].sort_values("start")
-                (line,) = below.plot(range(len(of)), of.score, look, color=colour)
-            line.set_label(f"{board.title_of(task)}: {', '.join(map('{:g}'.format, of.start))}")
+                along = frame[(frame.task == task) & (frame.method == method)].sort_values("start")
+                (line,) = below.plot(range(len(along)), along.score, look, color=colour)
+            line.set_label(f"{board.title_of(task)}: {', '.join(map('{:g}'.format, along.start))}")
         below.set_xticks(range(3), ["short", "medium", "long"])
         below.set(xlabel="longest delay at the start (steps: see below)", ylabel="test accuracy (%)")
         below.set_title("DelRec: learned (solid), fixed (dashed)")

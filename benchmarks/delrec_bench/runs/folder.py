@@ -32,9 +32,9 @@ from delrec_bench.records import (
     Asked,
     Failure,
     Record,
-    failure_text,
     plain,
     read_failure,
+    record_text,
     write_record,
 )
 from delrec_bench.workspace import remove_drafts, write_atomic
@@ -99,7 +99,7 @@ class RunFolder:
         error, traceback = (text.encode("utf-8", "backslashreplace").decode() for text in (error, traceback))
         why: dict[str, Any] = {"error": error, "traceback": traceback, "diverged": diverged, "attempts": attempts}
         why |= {"failed_at": _now(), "provenance": {"results_version": RESULTS_VERSION, **provenance()}}
-        write_atomic(path, failure_text(Failure(**dict(asked) | why)))
+        write_atomic(path, record_text(Failure(**dict(asked) | why)))
 
 
 class Checkpoints:

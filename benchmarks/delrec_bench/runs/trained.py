@@ -62,8 +62,7 @@ class _Wrapped(Trainable):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The module's outputs."""
-        outputs: Tensor = self.module(inputs)
-        return outputs
+        return self.module(inputs)
 
 
 def evaluate_network(

@@ -22,7 +22,6 @@ from delrec_bench.records import (
     Failure,
     Record,
     digest,
-    failure_text,
     in_order,
     read_failure,
     read_record,
@@ -95,7 +94,7 @@ def sync(
         ended_well = {key for key, tags in complete.items() if tags[KIND] != "failure"}  # perhaps on another machine
         for one in runs:
             there = complete.get(one.key)
-            same = there is not None and there[CONTENT] == digest(_text(one))
+            same = there is not None and there[CONTENT] == digest(record_text(one))
             if same or (isinstance(one, Failure) and one.key in ended_well):
                 unchanged += 1
                 continue
@@ -249,12 +248,12 @@ class Store:
     def complete(self, one: Record | Failure, workspace: Workspace, study: str | None) -> None:
         """Complete a run: the results of a record, or the error of a failure; the digest of its file last."""
         run_id = self._finished(one, workspace, study) if isinstance(one, Record) else self._failed(one, study)
-        self.client.set_tag(run_id, CONTENT, digest(_text(one)))
+        self.client.set_tag(run_id, CONTENT, digest(record_text(one)))
 
     def _failed(self, failure: Failure, study: str | None) -> str:
         end = milliseconds(failure.failed_at)
         run_id = self.start(failure, end, study)
-        self.client.log_text(run_id, _text(failure), FAILURE)
+        self.client.log_text(run_id, record_text(failure), FAILURE)
         tags = {KIND: "failure", "delrec.error": failure.error[:VALUE_LENGTH], "delrec.diverged": str(failure.diverged)}
         self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self.client.set_terminated(run_id, "FAILED", end_time=end)
@@ -273,7 +272,7 @@ class Store:
         checkpoint = workspace.runs / record.key / "checkpoint.pt"
         if checkpoint.is_file() and not checkpoint.is_symlink():
             self.client.log_artifact(run_id, str(checkpoint))
-        self.client.log_text(run_id, _text(record), RECORD)
+        self.client.log_text(run_id, record_text(record), RECORD)
         tags = {
             KIND: record.kind,
             "delrec.data": record.data["kind"],
@@ -285,10 +284,6 @@ class Store:
         self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self.client.set_terminated(run_id, end_time=end)
         return run_id
-
-
-def _text(of: Record | Failure) -> str:
-    return record_text(of) if isinstance(of, Record) else failure_text(of)
 
 
 def texts(values: Mapping[str, Any]) -> dict[str, str]:

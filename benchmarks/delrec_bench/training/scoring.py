@@ -137,8 +137,7 @@ def scores_of(model: Any, samples: Any, indices: Tensor, device: str) -> Tensor:
 
 def predict(model: Any, scores: Tensor, metric: Metric) -> Tensor:
     """Return one prediction for each sample from scores (B, classes): its class, or the value of a forecast."""
-    found: Tensor = model.predict(scores) if metric.classifies else scores.reshape(len(scores)).double()
-    return found
+    return model.predict(scores) if metric.classifies else scores.reshape(len(scores)).double()
 
 
 def layers_with_delays(model: Any) -> list[RecurrentDelays | FeedforwardDelays]:
@@ -165,7 +164,7 @@ def lesion_(model: Any, text: str, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
 
     def changed(delay: Tensor) -> Tensor:
-        return LESIONS[name].change(delay.double().cpu(), level, generator).to(delay.device)
+        return LESIONS[name].make(delay.double().cpu(), level, generator).to(delay.device)
 
     for layer in layers_with_delays(model):
         if isinstance(layer, RecurrentDelays):

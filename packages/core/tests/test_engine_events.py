@@ -153,6 +153,21 @@ def test_what_events_cannot_do_is_an_error_that_says_so():
         EventNetwork([nn.Linear(4, 3)]).run(torch.zeros(5, 1, 4, device="meta"))
 
 
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return 3 * super().forward(x)
+
+
+class Weighed(RecurrentDelays):
+    def _connections(self, current):
+        return super()._connections(current) | {"mask": None}
+
+
+def hooked(module, kind):
+    getattr(module, f"register_{kind}")(lambda *given: None)
+    return module
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
@@ -166,6 +181,10 @@ def test_what_events_cannot_do_is_an_error_that_says_so():
         (lambda: [nn.Linear(30, 8), nn.BatchNorm1d(9)], r"layer 1 \(BatchNorm1d\) takes 9 values, but .* gives 8"),
         (lambda: [nn.Linear(30, 8), torch.ones(9)], r"layer 1 \(Tensor\) takes 9 values, but the .* gives 8"),
         (lambda: [nn.Linear(30, 8), LIF()], r"layer 1 \(LIF\) belongs to no layer: call its attach\(N\)"),
+        (lambda: [Scaled(30, 8), SpikingLayer(8)], r"layer 0 \(Scaled\) has a forward or a hook of its own"),
+        (lambda: [nn.Linear(30, 8), Weighed(8)], r"layer 1 \(Weighed\) has a forward or a hook of its own"),
+        (lambda: [hooked(nn.Linear(30, 8), "forward_hook")], "has a forward or a hook of its own"),
+        (lambda: [nn.Linear(30, 8), hooked(nn.Identity(), "forward_pre_hook")], "has a forward or a hook of its own"),
         (list, "no layers"),
     ],
 )

@@ -10,14 +10,15 @@ import torch
 from delrec import LIF, Surrogate
 from delrec.delays import triangle_sides
 from delrec.engines import EngineError, Request, scan
+from delrec.feedforward import FeedforwardDelays
 from delrec.verify import check_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from problems import CARD as DEVICE
-from problems import F64, NEURONS, any_problem, assert_equal, difference, problem, result, run
+from problems import F64, NEURONS, any_problem, assert_equal, delays_agree, difference, drawn, problem, result, run
 
 pytest.importorskip("triton", "3.4", reason="the triton engine needs triton: pip install 'delrec[triton]'")
-from delrec.engines.triton import ENGINE, tiles
+from delrec.engines.triton import ENGINE, delays, tiles
 from delrec.engines.triton import scan as passes
 from delrec.engines.triton.axonal import MANY
 from delrec.engines.triton.tiles import INTERPRETED, Tiles, tiles_for
@@ -275,3 +276,34 @@ FEW_GOLDEN = {
 def test_golden_files(path, dtype):
     results = check_file(path, "triton", dtype, DEVICE)
     assert results and all(result.error <= result.tolerance for result in results), results
+
+
+def test_the_gradient_of_a_kernel_is_summed_in_groups_of_rows(monkeypatch):
+    for programs in (1, 6, 10_000):  # one group, three rows a group, a row a group
+        monkeypatch.setattr(delays, "_PROGRAMS", programs)
+        delays_agree((5, 7, 2, 3, 4, 3, 0, "synaptic"), "triton", DEVICE)
+
+
+def test_two_runs_of_feedforward_delays_give_the_same_bits():
+    def run():
+        x = drawn(6, 3, 32, dtype=torch.float32, zeros=0.9).to(DEVICE).requires_grad_()
+        weight, position = (drawn(17, 32, dtype=torch.float32, seed=k).to(DEVICE).requires_grad_() for k in (1, 2))
+        total = ENGINE.delayed_linear(x, weight, position, None, 5, 4, 0)
+        return [total, *torch.autograd.grad(total.square().sum(), (x, weight, position))]
+
+    assert all(torch.equal(a, b) for a, b in zip(run(), run(), strict=True))
+
+
+def test_layers_take_the_kernels():
+    x = drawn(4, 2, 32, dtype=torch.float32, zeros=0.8).to(DEVICE)
+    delayed = FeedforwardDelays(32, 3, window=4, engine="triton", device=DEVICE)(x)
+    assert "delayed_linear" in delayed.grad_fn.name()
+    half = FeedforwardDelays(3, 4, window=3, engine="triton", device=DEVICE, dtype=torch.bfloat16)
+    assert half(torch.ones(2, 2, 3, dtype=torch.bfloat16, device=DEVICE)).dtype == torch.bfloat16
+
+
+def test_weights_that_32_bits_do_not_number_are_left_to_torch():
+    """The number of a weight overflowed, and another was read. No memory: the weight is one number, seen often."""
+    x = torch.zeros(1, 1, 46_341, device=DEVICE)
+    weight = torch.zeros(1, device=DEVICE).expand(32_768, 46_341)
+    assert ENGINE.delayed_linear(x, weight[:, :32_768], weight[:1, :1], None, 5, 4, 0) is None

@@ -2,7 +2,9 @@
 
 import warnings
 from functools import partial
+from unittest.mock import Mock
 
+import delrec
 import problems
 import pytest
 import torch
@@ -41,8 +43,6 @@ def test_delays_do_not_follow_a_dtype_below_float32():
     near.bfloat16()  # the gradient moves with it
     assert near.delay.grad.dtype == torch.float32 and near.weight.grad.dtype == torch.bfloat16
     assert made.double().delay.dtype == torch.float64
-    delayed = FeedforwardDelays(6, 4, window=7, dtype=torch.bfloat16)
-    assert delayed.position.dtype == torch.float32 and delayed.weight.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -109,8 +109,8 @@ def test_what_is_not_finite_is_an_error_that_names_it(engine, bad):
     made.sigma.fill_(bad)
     refuses(made, f"sigma = {bad}", current())
     made = layer(engine=engine)
-    made.weight.data[0, 0] = float("nan")
-    refuses(made, "state of the neurons is NaN", current())
+    made.weight.data[0, 0] = bad  # also where its sender is silent: an engine that skips zeros would not meet it
+    refuses(made, "weight holds NaN or infinity", torch.zeros(9, 2, 6))
     delayed = FeedforwardDelays(6, 4, window=7, engine=engine)
     delayed.position.data[0, 1, 2] = bad
     refuses(delayed, "position holds NaN", few())
@@ -268,7 +268,11 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
         ("lengths", lambda _: torch.ones(2), "whole numbers"),
         ("keep", lambda _: 0, "keep = 0"),
         ("limit", lambda _: 0, "limit = 0"),
-        ("state", lambda _: rest(1, 3), r"batch 2 and 3 neurons"),
+        (
+            "state",
+            lambda _: interface.rest_state(LIF().attach(3), torch.zeros(1, 3, dtype=torch.float64)),
+            r"batch 2 and 3 neurons",
+        ),
     ],
 )
 def test_what_an_engine_would_read_beyond_its_end_is_refused(engine, name, change, said):
@@ -301,14 +305,10 @@ def test_a_parameter_that_was_replaced_by_one_of_another_shape_is_an_error(make,
         made(current())
 
 
-def rest(batch, size, dtype=torch.float64):
-    return interface.State((torch.zeros(batch, size, dtype=dtype),), torch.zeros(1, batch, size, dtype=dtype))
-
-
 def test_a_compiled_scan_refuses_what_the_eager_one_does():
     """Nothing was looked at while torch.compile traced: a state of one row was taken for one of every row."""
     made, x = RecurrentDelays(3, engine="reference"), torch.rand(4, 2, 3)
-    state = rest(1, 3, torch.float32)
+    state = interface.rest_state(made.neuron, x[0, :1])
     compiled = torch.compile(lambda x: made(x, state), backend="eager")
     with pytest.raises(Exception, match="batch 2 and 3 neurons"):
         compiled(x)
@@ -330,3 +330,30 @@ def test_layers_without_a_recurrent_current_have_shapes_on_the_meta_device():
     with torch.device("meta"):
         layers, x = [SpikingLayer(6), *(make("auto") for make in BETWEEN)], torch.empty(7, 2, 6)
     assert [made(x).shape for made in layers] == [(7, 2, 6), (7, 2, 4), (7, 2, 4)]
+
+
+def test_what_the_last_batch_held_is_told_when_asked():
+    layer = RecurrentDelays(3)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), layer)
+    delrec.check_finite(model)
+    for finite in (True, False):
+        event = Mock()
+        event.query = lambda event=event: event.synchronize.called  # its flag is there once it is waited for
+        layer._watch._pending.append((event, torch.tensor(finite), "current holds NaN"))
+    layer._watch._read()
+    with pytest.raises(delrec.NotFiniteError, match=r"current holds NaN \(found in an earlier call\)"):
+        delrec.check_finite(model)
+    delrec.check_finite(model)  # told once
+
+
+@pytest.mark.skipif(not hasattr(torch.Tag, "cudagraph_unsafe"), reason="this torch has no such mark")
+def test_operators_that_look_at_values_are_left_out_of_cuda_graphs():
+    assert engine_for("cpu", "cpu")  # operators are registered
+    for operator in (torch.ops.delrec.cpu_scan, torch.ops.delrec.cpu_scan_backward):
+        assert torch.Tag.cudagraph_unsafe in operator.default.tags
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")
+def test_where_triton_cannot_launch_the_engine_says_so_and_does_not_fail():
+    engine = pytest.importorskip("delrec.engines.triton")
+    assert "cannot be launched by triton" in engine._no_launch()

@@ -52,12 +52,6 @@ def test_without_delays_there_is_no_spread():
     assert torch.equal(layer(current), before) and layer.half_width() == 1
 
 
-def test_zero_delay_is_the_plain_recurrent_network():
-    plain, zero = layer(delays="none", sigma=0.0), layer(sigma=0.0, delay_init=DelayInit("constant", low=0))
-    zero.weight.data.copy_(plain.weight)
-    assert torch.equal(plain(current()), zero(current()))
-
-
 @given(st.integers(0, 9), st.integers(0, 1000))
 @settings(max_examples=20, deadline=None)
 def test_an_integer_delay_is_a_shift(delay, seed):
@@ -69,30 +63,6 @@ def test_an_integer_delay_is_a_shift(delay, seed):
     x[:, 0, 0] = (torch.rand(24, generator=torch.Generator().manual_seed(seed)) < 0.3) * 5.0
     first, second = made(x)[:, 0].T
     assert torch.equal(second[1 + delay :], first[: 23 - delay]) and not second[: 1 + delay].any()
-
-
-@given(st.integers(1, 14), st.sampled_from(FORMS))
-@settings(max_examples=20, deadline=None)
-def test_causality(step, delays):
-    made, x = layer(delays=delays), current()
-    later = x.clone()
-    later[step:] += torch.randn_like(later[step:])
-    assert torch.equal(made(x)[:step], made(later)[:step])
-
-
-@pytest.mark.parametrize("delays", FORMS)
-def test_the_recurrent_current_is_linear_in_the_weights(delays):
-    """Before the spike all is linear: with neurons that fire by x alone, the response to W adds up."""
-    x = torch.cat([(current(steps=6) > 0.6) * 3e6, torch.zeros(6, 3, 5, dtype=F64)])  # it decides every spike
-
-    def response(weight):
-        made = layer(delays=delays, neuron=LIF(tau=1.0, threshold=1e6, reset="hard"))
-        made.weight.data.copy_(weight)
-        return made(x, return_membrane=True).membrane.detach()
-
-    one, two = torch.randn(2, 5, 5, dtype=F64)
-    summed = response(one) + 2 * (response(two) - response(0 * one))
-    torch.testing.assert_close(response(one + 2 * two), summed, atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize("delays", FORMS)
@@ -221,3 +191,47 @@ def test_single_steps_equal_the_sequence(engine, batch_first):
             steps.append(out)
         whole = part(x.transpose(0, 1)).transpose(0, 1) if batch_first else part(x)
         torch.testing.assert_close(torch.stack(steps), whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_batch_norm_is_torchs_over_time_and_batch(batch_first):
+    ours, theirs = BatchNorm(5, momentum=0.3, batch_first=batch_first), nn.BatchNorm1d(5, momentum=0.3)
+    for _ in range(3):
+        x = torch.randn(7, 3, 5) * 2 + 1
+        given = x.transpose(0, 1) if batch_first else x
+        torch.testing.assert_close(ours(given), theirs(given.flatten(0, 1)).view_as(given))
+    theirs.load_state_dict(ours.state_dict())
+    ours.eval(), theirs.eval()
+    torch.testing.assert_close(ours(x[0]), theirs(x[0]))
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_batch_norm_sees_each_samples_own_steps(batch_first):
+    x, lengths = torch.randn(7, 3, 5), [7, 2, 4]
+    own = torch.cat([x[:n, b] for b, n in enumerate(lengths)])
+    expected = nn.BatchNorm1d(5)(own)
+    norm = BatchNorm(5, batch_first=batch_first)
+    out = norm(x.transpose(0, 1) if batch_first else x, lengths)
+    out = out.transpose(0, 1) if batch_first else out
+    torch.testing.assert_close(torch.cat([out[:n, b] for b, n in enumerate(lengths)]), expected)
+    assert not out[2:, 1].any() and not out[4:, 2].any()
+    with pytest.raises(ValueError, match="lengths holds 8"):
+        norm(x.transpose(0, 1) if batch_first else x, [8, 1, 1])
+
+
+def test_a_neuron_with_parameters_belongs_to_one_layer():
+    neuron = LIF(learn_tau="neuron")
+    RecurrentDelays(4, neuron=neuron)
+    with pytest.raises(ValueError, match="one neuron per layer"):
+        RecurrentDelays(4, neuron=neuron)
+    plain = LIF(surrogate=Triangle(2.0))
+    RecurrentDelays(4, neuron=plain)
+    RecurrentDelays(5, neuron=plain)  # nothing of a layer's own is in it
+
+
+@pytest.mark.parametrize("name", ["tau", "threshold", "reset", "v_reset", "learn_tau"])
+def test_a_setting_cannot_change_the_repr_alone(name):
+    neuron = LIF()
+    with pytest.raises(AttributeError, match=rf"{name} of LIF is fixed.*another LIF\({name}=0.1"):
+        setattr(neuron, name, 0.1)
+    assert repr(neuron) == repr(LIF())

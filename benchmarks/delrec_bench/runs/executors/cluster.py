@@ -98,17 +98,16 @@ class Slurm:
 
     `options` are submitit's parameters (timeout_min, mem_gb, gpus_per_node, slurm_partition, ...). `cluster` may also
     be "local" (every job at once, as a process of this machine) or "debug" (this process), for trying out a few runs.
-    `every` is how often the state of jobs is asked for, in seconds.
     """
 
-    def __init__(self, folder: Path, options: Mapping[str, Any], jobs: int, every: float = 5.0) -> None:
+    def __init__(self, folder: Path, options: Mapping[str, Any], jobs: int) -> None:
         import submitit
 
         chosen = {**USUAL, **options}
         cluster = chosen.pop("cluster", "slurm")
         if cluster not in ("slurm", "local", "debug"):
             raise BenchError(f"--executor-option cluster={cluster}; it must be slurm, local or debug")
-        self._every, self.jobs = every, jobs
+        self._every, self.jobs = 5.0, jobs  # seconds between two questions for their state
         again = {} if cluster == "debug" else {f"{cluster}_max_num_timeout": TIMES}
         parallel = {"slurm_array_parallelism": jobs} if cluster == "slurm" else {}
         try:

@@ -47,8 +47,7 @@ class Planned:
     @property
     def arithmetic(self) -> Arithmetic:
         """That of the process that does it."""
-        kind: Arithmetic = self.asked.configuration["arithmetic"]
-        return kind
+        return self.asked.configuration["arithmetic"]
 
     def __str__(self) -> str:
         return f"{self.asked.method} on {self.asked.task}"

@@ -55,8 +55,7 @@ def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) ->
         smallest, largest = torch.aminmax(delay.detach())
         if lowest <= smallest and largest <= bounds[0]:
             return delay  # the usual case; a `Function` would double the time of a short call
-    projected: Tensor = _Project.apply(delay, *bounds)
-    return projected
+    return _Project.apply(delay, *bounds)
 
 
 def kernel_length(delay: Tensor, width: Tensor) -> int:

@@ -160,7 +160,7 @@ class FeedforwardDelays(Layer):
         if (state is not None or return_state) and (self.left_padding, self.right_padding) != (self.window - 1, 0):
             padding = f"left_padding = {self.left_padding}, right_padding = {self.right_padding}"
             raise ValueError(f"{padding}: a state needs window - 1 = {self.window - 1} and 0, else future inputs")
-        self._watch.check(self.position, "position holds NaN or infinity: lower the delay learning rate")
+        self._watch.check(self.position, "position holds NaN or infinity: lower its learning rate")
         dtype = inputs.dtype if inputs.is_floating_point() else self.weight.dtype
         device = inputs.device.type
         autocast = autocasts(device) and dtype != torch.float64  # which torch's autocast leaves alone

@@ -10,7 +10,8 @@ from delrec.layer import autocasts
 
 
 class SpikeLinear(nn.Linear):
-    """Linear map y = x W^T + b, like `torch.nn.Linear`; the cpu engine skips zeros and sums in a fixed order.
+    """Linear map y = x W^T + b, like `torch.nn.Linear`; the cpu engine skips zeros (with them NaN among
+    their weights) and sums in a fixed order.
 
     Args:
         inputs, outputs: Sizes of the last axis.

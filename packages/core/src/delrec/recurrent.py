@@ -48,7 +48,8 @@ class RecurrentDelays(SpikingLayer):
             None means no limit.
         engine: "auto", or the name of an engine.
         batch_first: Sequences are (B, T, N) instead of (T, B, N).
-        device, dtype: Device and dtype of the parameters. Delays and spreads are always stored in at least float32.
+        device, dtype: Of the parameters. Delays, spreads and neuron parameters stay in at least float32 (but for
+            `load_state_dict(assign=True)`).
         delay_init: Distribution of the initial delays; default half-normal with a standard deviation of 12 steps.
         rounding: "restore" rounds delays inside `deployed()` only. "in-place" keeps them rounded afterwards, as the
             original DelRec code (2025) does after every epoch. "straight-through" and "stochastic" also train with
@@ -56,7 +57,7 @@ class RecurrentDelays(SpikingLayer):
         dropout_mask: "sequence" draws one mask per forward pass, "step" one per time step.
         self_connections: If False, neurons have no connection to themselves (zero diagonal).
         segment: Gradient checkpointing: store the state only every `segment` steps and recompute the rest in the
-            backward pass, with the same gradients.
+            backward pass, with the same gradients. Calls that return the membrane or take lengths store everything.
 
     Attributes:
         weight: (N, N), [receiver, sender], orthogonal at the start.
@@ -180,9 +181,9 @@ class RecurrentDelays(SpikingLayer):
     def _connections(self, current: Tensor) -> dict[str, Any]:
         if self.weight.device != current.device:
             raise ValueError(f"current is on {current.device} and the layer on {self.weight.device}: move one of them")
-        for name, values in (("delay", self.delay), ("spread", self.spread)):
+        for name, values in (("weight", self.weight), ("delay", self.delay), ("spread", self.spread)):
             if values is not None:
-                self._watch.check(values, f"{name} holds NaN or infinity: lower the delay learning rate")
+                self._watch.check(values, f"{name} holds NaN or infinity: lower its learning rate")
         limit, sigma = None, scalar(self.sigma)
         if sigma is not None:
             if not 0 <= sigma < math.inf:

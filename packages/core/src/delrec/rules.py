@@ -181,8 +181,7 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
 
     def traced(batch: int) -> fx.GraphModule:
         given = {n: [torch.full((batch, size), 0.5, dtype=dtype) for _ in range(c)] for n, c in counts.items()}
-        graph: fx.GraphModule = make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given)
-        return graph
+        return make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given)
 
     with _tracing, ThreadPoolExecutor(1) as apart:  # torch's modes, hooks and default device are per thread
         try:

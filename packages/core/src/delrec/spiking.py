@@ -29,14 +29,7 @@ class SpikingLayer(Layer):
     """N spiking neurons without recurrent connections.
 
     Args:
-        size: N, the number of neurons.
-        neuron: A neuron of this package (default `LIF()`), a single-step neuron of snntorch, spikingjelly or norse, or
-            a callable (current, state) -> (spike, state).
-        engine: "auto", or the name of an engine.
-        batch_first: Sequences are (B, T, N) instead of (T, B, N).
-        segment: Gradient checkpointing: store the state only every `segment` steps and recompute the rest in the
-            backward pass, with the same gradients. Calls that return the membrane or take lengths store everything.
-        device, dtype: Device and dtype of the parameters. Neuron parameters are always stored in at least float32.
+        size, neuron, engine, batch_first, segment, device, dtype: As in `RecurrentDelays`.
 
     Raises ValueError for a setting out of range, naming it.
     """

@@ -57,8 +57,7 @@ class Surrogate:
 
     def spike(self, u: Tensor, strict: bool = False) -> Tensor:
         """Return 1[u >= 0] (1[u > 0] if strict) in u's dtype, with `derivative` as its gradient."""
-        spikes: Tensor = _Spike.apply(u, self, strict)
-        return spikes
+        return _Spike.apply(u, self, strict)
 
 
 @dataclass(frozen=True)
@@ -154,5 +153,4 @@ def make_surrogate(name: str, *params: float) -> Surrogate:
 
     Raises ValueError for a name that is none of triangle, atan, fast-sigmoid, boxcar, slayer, multi-gaussian.
     """
-    surrogate: Surrogate = _SURROGATES[choose("surrogate", name, *_SURROGATES)](*params)
-    return surrogate
+    return _SURROGATES[choose("surrogate", name, *_SURROGATES)](*params)

@@ -65,20 +65,26 @@ def _compare(name: str, found: Any, golden: NDArray, tolerance: float) -> Compar
     return Comparison(name, float(np.abs(mine - want).max(initial=0.0)) / scale, tolerance)
 
 
-def _require(arrays: Arrays, keys: Sequence[str]) -> None:
+def _require(arrays: Arrays, keys: Sequence[str], *alike: str) -> None:
     missing = [key for key in keys if key not in arrays]
     # the published Triangle rounds its gradients to float32 (`_f32surr`); the exact ones are compared
     unknown = [key for key in arrays if key not in keys and not key.endswith("_f32surr")]
     if missing or unknown:
         raise GoldenError(f"missing arrays: {missing or 'none'}; unknown arrays: {unknown or 'none'}")
     for key in keys:
-        if arrays[key].dtype.kind in "fc" and key != "v_reset" and not np.isfinite(arrays[key]).all():
+        if arrays[key].dtype.kind not in ("U" if key == "surrogate" else "biuf"):
+            raise GoldenError(f"array {key!r} is of {arrays[key].dtype}")
+        if arrays[key].dtype.kind == "f" and key != "v_reset" and not np.isfinite(arrays[key]).all():
             raise GoldenError(f"array {key!r} holds NaN or infinity")
+    first, *others = alike
+    for key in others:  # numpy and torch would repeat one of another shape
+        if arrays[key].shape != arrays[first].shape:
+            raise GoldenError(f"array {key!r} has shape {arrays[key].shape}, and {first!r} {arrays[first].shape}")
 
 
 def _check_layer(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Comparison]:
     learned = bool(arrays.get("use_p_spread", False))
-    _require(arrays, [*_LAYER_KEYS, *["grad_p_spread"] * learned])
+    _require(arrays, [*_LAYER_KEYS, *["grad_p_spread"] * learned], "x", "spikes", "cot_s", "cot_v")
     soft, size = bool(arrays["soft_reset"]), arrays["W"].shape[0]
     kind: Any = {(size,): "axonal", (size, size): "synaptic"}.get(arrays["d"].shape)
     if kind is None or arrays["W"].shape != (size, size):
@@ -128,7 +134,7 @@ def _compare_spikes(spikes: Tensor, arrays: Arrays, dtype: str) -> Comparison:
 def _check_conv(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Comparison]:
     if not engine_for(engine, device)[0].gradients:
         raise EngineError(f"the {engine} engine gives no gradients, and this is the file of a convolution")
-    _require(arrays, _CONV_KEYS)
+    _require(arrays, _CONV_KEYS, "y", "cot_y")
     outputs, inputs, count = arrays["weight"].shape
     window, left, right = (int(arrays[key]) for key in ("K", "left_padding", "right_padding"))
     layer = FeedforwardDelays(

@@ -292,7 +292,7 @@ def check_history(state: State, length: int) -> None:
     if state.cut and held < length - 1:
         raise ValueError(
             f"the state holds {held} past steps and older ones were dropped, but delays reach {length - 1} steps back: "
-            "set max_delay on the layer, so that enough is kept, or start from rest"
+            "set max_delay on the layer, do not raise sigma between calls, or start from rest"
         )
 
 

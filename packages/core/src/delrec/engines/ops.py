@@ -231,8 +231,7 @@ class Compiled(Engine):
         if window < 2 or not (takes and fitting(inputs, weight, bias)):
             return None
         taps = window_taps(weight, position, window, inputs.dtype)
-        out: Tensor = self.delayed(inputs, *taps, bias, window, left, right)
-        return out
+        return self.delayed(inputs, *taps, bias, window, left, right)
 
     def supports(self, request: Request) -> str | None:
         """Return why the compiled scan cannot run this, or None."""

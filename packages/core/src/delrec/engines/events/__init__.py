@@ -27,7 +27,9 @@ class Events(Engine):
         if torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs):
             return "gives no gradients: use torch.no_grad()"
         if request.trace or request.state is not None or request.mask is not None:
-            return "supports neither an initial state, nor a trace of states, nor dropout"
+            return (
+                "supports neither lengths, nor an initial state (for single steps: EventNetwork), membrane or dropout"
+            )
         if request.delay is not None and request.width is not None:
             whole = bool((request.delay == request.delay.round()).all())
             if not whole or not bool((request.width == 1).all()):

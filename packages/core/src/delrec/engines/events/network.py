@@ -16,11 +16,14 @@ from delrec.engines.cpu.common import Array, flat, padded
 from delrec.engines.threads import parallel
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import deployed
+from delrec.linear import BatchNorm, SpikeLinear
 from delrec.neurons import LIF, Neuron
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 
 _CHUNKS = 16  # parts of a batch that may run on different threads
+_KINDS = (nn.Linear, SpikeLinear, FeedforwardDelays, nn.BatchNorm1d, BatchNorm, SpikingLayer, RecurrentDelays)
+_CALLS = {None, *(kind.forward for kind in _KINDS), SpikingLayer._connections, RecurrentDelays._connections}
 
 
 class EventNetwork:
@@ -32,9 +35,9 @@ class EventNetwork:
     last one is a `Neuron`, which must never fire, its first state is the output; otherwise the output is the last
     layer's current or spikes. The layers are read once. batch: rows of every input. dtype: float32 or float64.
 
-    Raises ValueError, naming the layer, for a module of another kind, sizes that do not fit, recurrent delays that are
-    not whole when deployed (rounding="none"), padding that would need input from the future, and neurons that the cpu
-    engine cannot compile.
+    Raises ValueError, naming the layer, for a module of another kind or with a forward or hook of its own, sizes that
+    do not fit, recurrent delays that are not whole when deployed (rounding="none"), padding that would need input from
+    the future, and neurons that the cpu engine cannot compile.
     """
 
     def __init__(self, layers: Any, batch: int = 1, dtype: torch.dtype = torch.float32) -> None:
@@ -97,6 +100,8 @@ def _layers(parts: Iterable[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]
     outputs: int | None = None  # of the layers so far
     for place, part in enumerate(parts):
         name = f"layer {place} ({type(part).__name__})"
+        if isinstance(part, nn.Module) and not isinstance(part, Neuron):
+            _refuse_own(name, part)
         if isinstance(part, nn.Linear | FeedforwardDelays):
             if connection:
                 yield connection | {"neuron": None}
@@ -120,6 +125,14 @@ def _layers(parts: Iterable[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]
             )
     if connection:
         yield connection | {"neuron": None}
+
+
+def _refuse_own(name: str, part: nn.Module) -> None:
+    """Raise ValueError for a layer that computes something else than its parameters tell; torch's pruning does not."""
+    before = [hook for hook in part._forward_pre_hooks.values() if not type(hook).__module__.startswith("torch.nn.")]
+    calls = getattr(part.forward, "__func__", None), getattr(type(part), "_connections", None)
+    if part._forward_hooks or before or (isinstance(part, _KINDS) and not _CALLS.issuperset(calls)):
+        raise ValueError(f"{name} has a forward or a hook of its own, which would not run by events: remove it")
 
 
 def _fit(name: str, takes: int, outputs: int | None) -> None:
