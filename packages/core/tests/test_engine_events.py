@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import F64, problem, run
 from torch import nn
+from torch.nn.utils import prune
 
 INPUTS, SIZE = 30, 70  # more than a block of neurons
 
@@ -158,6 +159,16 @@ class Scaled(nn.Linear):
         return 3 * super().forward(x)
 
 
+class Called(nn.Linear):
+    def __call__(self, x):
+        return 2 * super().__call__(x)
+
+
+class Halved(nn.Identity):
+    def forward(self, x):
+        return x / 2
+
+
 class Weighed(RecurrentDelays):
     def _connections(self, current):
         return super()._connections(current) | {"mask": None}
@@ -183,6 +194,9 @@ def hooked(module, kind):
         (lambda: [nn.Linear(30, 8), LIF()], r"layer 1 \(LIF\) belongs to no layer: call its attach\(N\)"),
         (lambda: [Scaled(30, 8), SpikingLayer(8)], r"layer 0 \(Scaled\) has a forward or a hook of its own"),
         (lambda: [nn.Linear(30, 8), Weighed(8)], r"layer 1 \(Weighed\) has a forward or a hook of its own"),
+        (lambda: [nn.Linear(30, 8), Halved()], r"layer 1 \(Halved\) has a forward or a hook of its own"),
+        (lambda: [Called(30, 8)], r"layer 0 \(Called\) has a forward or a hook of its own"),
+        (lambda: [vars(made := nn.Linear(30, 8)).update(forward=nn.Linear(30, 8).forward) or made], "of its own"),
         (lambda: [hooked(nn.Linear(30, 8), "forward_hook")], "has a forward or a hook of its own"),
         (lambda: [nn.Linear(30, 8), hooked(nn.Identity(), "forward_pre_hook")], "has a forward or a hook of its own"),
         (list, "no layers"),
@@ -258,3 +272,13 @@ def test_states_start_where_the_neuron_says():
     network = EventNetwork([layer], batch=4)
     first, second = (network.run(0 * current) is None or network.layers[0].states()[0] for _ in range(2))
     assert first.unique().numel() > 1 and not torch.equal(first, second)
+
+
+def test_pruned_weights_are_those_of_the_next_forward():
+    layers = made("without recurrence")
+    prune.l1_unstructured(layers[0], "weight", 0.5)
+    layers[0].weight_orig.data.mul_(-3)  # as an optimiser would, after the last forward
+    x = torch.rand(20, 1, INPUTS, dtype=F64)
+    out = EventNetwork(layers, dtype=F64).run(x)
+    with torch.no_grad():
+        assert torch.equal(out, nn.Sequential(*layers)(x)) and out.any()

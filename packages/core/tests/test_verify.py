@@ -75,8 +75,11 @@ def test_one_number_changed_by_a_millionth_fails(path, key, tmp_path, capsys):
         lambda a: {**a, "spikes": a["spikes"][:1]},
         lambda a: {**a, "cot_s": np.zeros(1)},
         lambda a: {**a, "W": a["W"].astype(complex)},
+        lambda a: {**a, "sigma": np.array(1e300)},
     ],
-    ids="renamed, missing, unknown, nan, shape, number, surrogate, gradient, spikes, cotangent, complex".split(", "),
+    ids="renamed, missing, unknown, nan, shape, number, surrogate, gradient, spikes, cotangent, complex, sigma".split(
+        ", "
+    ),
 )
 def test_an_unusable_file_is_not_a_disagreement(change, tmp_path, capsys):
     assert main([str(altered(ONE, tmp_path, change))]) == 2

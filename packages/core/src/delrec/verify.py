@@ -183,7 +183,7 @@ def check_file(path: Path, engine: str = "auto", dtype: str = "float64", device:
         return check(arrays, engine, dtype, device)
     except EngineError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise GoldenError(f"holds settings that no layer can be built from ({error})") from error
 
 

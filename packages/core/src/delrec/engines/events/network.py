@@ -22,7 +22,7 @@ from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 
 _CHUNKS = 16  # parts of a batch that may run on different threads
-_KINDS = (nn.Linear, SpikeLinear, FeedforwardDelays, nn.BatchNorm1d, BatchNorm, SpikingLayer, RecurrentDelays)
+_KINDS = (nn.Linear, SpikeLinear, FeedforwardDelays, nn.BatchNorm1d, BatchNorm, SpikingLayer, nn.Dropout, nn.Identity)
 _CALLS = {None, *(kind.forward for kind in _KINDS), SpikingLayer._connections, RecurrentDelays._connections}
 
 
@@ -102,6 +102,8 @@ def _layers(parts: Iterable[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]
         name = f"layer {place} ({type(part).__name__})"
         if isinstance(part, nn.Module) and not isinstance(part, Neuron):
             _refuse_own(name, part)
+            for hook in part._forward_pre_hooks.values():  # of torch: its pruned weights are made when a layer runs
+                hook(part, ())
         if isinstance(part, nn.Linear | FeedforwardDelays):
             if connection:
                 yield connection | {"neuron": None}
@@ -130,8 +132,9 @@ def _layers(parts: Iterable[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]
 def _refuse_own(name: str, part: nn.Module) -> None:
     """Raise ValueError for a layer that computes something else than its parameters tell; torch's pruning does not."""
     before = [hook for hook in part._forward_pre_hooks.values() if not type(hook).__module__.startswith("torch.nn.")]
-    calls = getattr(part.forward, "__func__", None), getattr(type(part), "_connections", None)
-    if part._forward_hooks or before or (isinstance(part, _KINDS) and not _CALLS.issuperset(calls)):
+    calls = type(part).forward, getattr(type(part), "_connections", None)
+    own = {"forward", "_connections"} & vars(part).keys() or type(part).__call__ is not nn.Module.__call__
+    if own or part._forward_hooks or before or (isinstance(part, _KINDS) and not _CALLS.issuperset(calls)):
         raise ValueError(f"{name} has a forward or a hook of its own, which would not run by events: remove it")
 
 
