@@ -147,10 +147,16 @@ def test_times_in_other_units_are_refused_or_said(load, corpus, capsys):
         load("shd")
 
 
-def test_gz_gives_the_same_row_and_data_and_few_channels_are_taken_as_they_are(load, corpus, tmp_path):
+@pytest.mark.parametrize(("top", "channels"), [(32, 32), (140, 140), (141, 71), (256, 128), (560, 140), (561, 140)])
+def test_no_more_channels_are_summed_than_fit_the_inputs(load, tmp_path, top, channels):
     for name in ("shd_train", "shd_test"):
-        write(tmp_path / "few" / f"{name}.h5", events(top=32), NAMES)
-    assert load(folder=tmp_path / "few").channels == 32
+        write(tmp_path / "few" / f"{name}.h5", events(top=top, samples=200), NAMES)
+    data = load(folder=tmp_path / "few")
+    assert data.channels == channels
+    assert every_frame(data.train)[..., -1].any() == (top < 561), "the last input is used, unless 700 are meant"
+
+
+def test_gz_gives_the_same_row_and_data(load, corpus):
     plain = load()
     for name in ("shd_train.h5", "shd_test.h5"):
         (corpus / f"{name}.gz").write_bytes(gzip.compress((corpus / name).read_bytes()))

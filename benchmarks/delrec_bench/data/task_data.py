@@ -200,8 +200,10 @@ def assemble(
     """
     parts, place = binned(recordings, bins, workspace), folder or workspace.data / task
     top = max(part.top for part in parts.values())
-    if 0 < top <= bins.channels < bins.source:  # a corpus of fewer channels than a network is given: none are summed
-        bins = replace(bins, channels=top, source=top)
+    share = math.ceil(top / bins.channels)  # channels to sum
+    if 0 < share < bins.source // bins.channels:  # fewer than of 700 channels: else most inputs would stay silent
+        channels = math.ceil(top / share)
+        bins = replace(bins, channels=channels, source=share * channels)
         parts = binned(recordings, bins, workspace)
     if not parts["train"].spikes.nnz:
         said = f"{place / parts['train'].name} has no spike in any step"
