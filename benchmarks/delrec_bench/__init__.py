@@ -25,7 +25,8 @@ def run(
 ) -> "Record":
     """Train a network, or reuse the run if it exists, and return its record.
 
-    The run uses a separate process, so its arithmetic does not depend on what this process has loaded.
+    The run uses a separate process, so its arithmetic does not depend on what this process has loaded, and is logged to
+    MLflow.
 
         delrec_bench.run("delrec-axonal", "digits", repetition=1, hidden=[32, 32], lr_weights=0.01)
 
@@ -41,7 +42,8 @@ def run(
         RunError: If the run fails.
     """
     from delrec_bench.config import Request
-    from delrec_bench.runs.executors import Place, do
+    from delrec_bench.runs.executors import Place
+    from delrec_bench.runs.tracked import do_tracked
     from delrec_bench.schema import dotted
     from delrec_bench.workspace import find_workspace
 
@@ -50,7 +52,7 @@ def run(
         options["data"] = str(options["data"])
     request = Request(method, task, overrides=tuple(dotted(settings).items()), **options)
     place = Place(find_workspace(root, runs), _folders(methods, "methods"), _folders(tasks, "tasks"))
-    return do(place.plan(request), place).record(place.workspace)
+    return do_tracked(place.plan(request), place).record(place.workspace)
 
 
 def _folders(given: str | Path | Iterable[str | Path], of: str) -> tuple[str, ...]:

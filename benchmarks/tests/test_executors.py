@@ -111,7 +111,7 @@ def test_files_that_were_replaced_are_read_anew_and_a_changed_method_is_told(tmp
         os.utime(tmp_path / "methods" / "plain.py", (0, 0))
 
 
-def test_the_api_makes_a_portable_run_from_a_process_that_is_not(tmp_path):
+def test_the_api_makes_a_portable_run_that_mlflow_knows_from_a_process_that_is_not(tmp_path):
     code = "import delrec_bench; print(delrec_bench.run('lif', 'digits', epochs=1, limit=32, hidden=[6]).key)"
     words = [sys.executable, "-c", code]
     native = {name: value for name, value in os.environ.items() if name != "DELREC_BENCH_ARITHMETIC"}
@@ -120,6 +120,7 @@ def test_the_api_makes_a_portable_run_from_a_process_that_is_not(tmp_path):
     record = read_record(tmp_path / "runs" / key / "record.json")
     request = Request("lif", "digits", epochs=1, limit=32, overrides=(("hidden", [6]),))
     assert done(request, workspace_at(tmp_path / "here")).content == record.content
+    assert delrec_bench.results("mlflow", root=str(tmp_path)).score.tolist() == [record.score]
 
 
 def test_the_api_takes_the_options_that_it_documents_and_no_other(tmp_path):

@@ -7,7 +7,6 @@ from delrec_bench.app import options
 from delrec_bench.app.command_line import command
 from delrec_bench.app.options import Answer, Places, argument, option
 from delrec_bench.environment import say
-from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from delrec_bench.records import Record
@@ -45,9 +44,8 @@ def run(
     If the run already exists, its result is shown instead.
     """
     from delrec_bench.config import Request, parse_setting
-    from delrec_bench.records import FAILURE, plain, read_failure
-    from delrec_bench.runs.executors import do
-    from delrec_bench.tracking import follow, sync
+    from delrec_bench.records import plain
+    from delrec_bench.runs.tracked import do_tracked
 
     values: dict[str, Any] = {"device": device, "arithmetic": arithmetic}  # checked by the model
     values |= {"profile": profile, "epochs": epochs, "limit": limit, "data": data, "engine": engine}
@@ -69,16 +67,7 @@ def run(
         duration = f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} minutes"
         say(f"epoch {epoch}/{epochs}  {scores}  about {duration} left")
 
-    with follow(workspace, say, [plan.asked]) as live:
-        done = do(plan, place, progress)
-        if not done.reused:
-            live.end(done.key, "FINISHED" if done.error is None else "FAILED")
-    kept = workspace.runs / done.key / FAILURE  # not there where the request was refused
-    try:
-        if done.error is None or kept.is_file():
-            sync(workspace, [done.record(workspace) if done.error is None else read_failure(kept)])
-    except BenchError as error:  # a view of the record, which holds without it
-        say(f"warning: {error}")
+    done = do_tracked(plan, place, progress)
     record = done.record(workspace)
     path = str(workspace.runs / record.key / "record.json")
     text = f"{_shown(record)}\n{'already done' if done.reused else 'written'}: {path}"
