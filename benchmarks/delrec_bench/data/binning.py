@@ -18,7 +18,6 @@ Spikes are conserved: each is in exactly one bin, or counted as dropped. Neighbo
 
 import hashlib
 import json
-import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +36,7 @@ from scipy.sparse import csr_array, vstack
 from delrec_bench.data.files import MOST_GROWTH, reading
 from delrec_bench.data.samples import Counts
 from delrec_bench.data.transforms import EVENT, Transform, seeded
-from delrec_bench.environment import need_memory
+from delrec_bench.environment import need_memory, say, say_once
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace, write_atomic
 
@@ -55,8 +54,6 @@ VERSION = 6  # raise it when the arrays of the cache change their meaning
 _SPARSE = ("data", "indices", "indptr")
 # A time written in decimal may lie a rounding error below the edge that it means.
 SLACK = 1e-9
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,7 @@ def _blocks(path: Path, file: Any) -> Iterator[EventBlock]:
         who = None if speakers is None else speakers[part]
         yield EventBlock(path, classes or None, first, t, u.astype(np.int64), lengths, labels[part], who, named)
     if unsorted:
-        log.warning("%s: %d samples had unsorted events; they were sorted", path, unsorted)
+        say_once(f"warning: {path}: {unsorted} samples have unsorted events; they are sorted")
 
 
 def _dataset(path: Path, file: Any, name: str, kinds: str = "uif") -> Any:
@@ -265,7 +262,7 @@ def binned(parts: Mapping[str, Recordings], bins: Bins, workspace: Workspace) ->
         try:
             return _read(path, parts)
         except (OSError, LookupError, TypeError, ValueError, SafetensorError) as error:
-            log.warning("%s: damaged (%s); it is made again", path, error)
+            say(f"warning: {path}: damaged ({error}); it is made again")
     arrays: dict[str, torch.Tensor] = {}
     for split, part in parts.items():
         counts = bin_events(part, bins)
