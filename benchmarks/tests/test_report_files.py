@@ -201,7 +201,8 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
         publish(clone, declared, dirty)
     assert not clone.reports.exists()
     publish(clone, declared, [older, *records[1:]], allow_mixed=True)
-    assert "from 2 revisions" in (clone.reports / "made-up" / "made-up.md").read_text()
+    text = (clone.reports / "made-up" / "made-up.md").read_text()
+    assert "from 2 revisions" in text and text.count("(2 code revisions) |") == 1, "of lif's runs, not rlif's"
 
 
 def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
