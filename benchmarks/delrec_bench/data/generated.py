@@ -13,7 +13,6 @@ spikes per channel must not suffice (logistic regression reaches 26 and 17 perce
 time must help (70 and 56), a nearest neighbour with time must not solve it (95 and 91, the best of several).
 """
 
-import logging
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -26,6 +25,7 @@ import numpy as np
 from delrec_bench.data.binning import CHANNELS
 from delrec_bench.data.files import content_digest
 from delrec_bench.data.samples import order
+from delrec_bench.environment import say
 from delrec_bench.workspace import write_atomic
 
 BLOCK = 250  # samples drawn from one stream
@@ -34,9 +34,6 @@ TRIES = 200  # spikes at most of one formant in one sound
 KEPT = 0.8  # share of them that are there
 MADE = "made sounds, built around order and gaps, so they favour memory"
 STRAY = 1000  # stray spikes at most
-
-log = logging.getLogger(__name__)
-
 
 # Letter -> its formants (first channel, last channel, bend in channels) and its duration in ms; a capital letter is the
 # same sound run from its end to its beginning.
@@ -236,6 +233,6 @@ def make(task: str, folder: Path) -> list[Path]:
     recipe = RECIPES[task]
     written = [folder / name for name in recipe.splits if not (folder / name).is_file()]
     for path in written:
-        log.info("generating %s", path)
+        say(f"generating {path}")
         write(path, joined(generate(recipe, path.name)), recipe.words)
     return written
