@@ -129,7 +129,7 @@ def _cells(task: str, method: str, rows: Mapping[tuple[str, str], Row]) -> dict[
         hint = f"{official['command']} --data {base_and_folder(task)[1]}" if official else ""
         return cells | {SCORE: Cell(hint=hint)}
     runs, score = tables.runs_cell(row), tables.score_cell(row)
-    counted = ", ".join(filter(None, (runs and f"{runs.text} run" + "s" * (runs.text != "1"), runs.note)))
+    counted = f"{runs.text} run" + "s" * (runs.text != "1") + "†" * bool(runs.note) if runs else ""
     note = ": ".join(filter(None, (counted, tables.spread(row))))
     cells[SCORE] = Cell(score.text, note, score.value, row["command"] or "")
     times = {STEP: tables.time_cell(row, "train"), SINGLE: tables.time_cell(row, "batch1")}
