@@ -34,8 +34,8 @@ _SAID = {
     "none": "dotted: no delays",
 }
 _FEW = 3  # rows of a task with a learning curve of their own colour
-SWEEPS = ("where-learning-helps", "where-learning-helps-speech", "where-learning-helps-pixels")
-"""Pages that README's figure shows below the board."""
+SWEEPS = ("where-learning-helps", "where-learning-helps-speech")
+"""Pages that README's figure shows below the board: those whose settings were not chosen for delays of one length."""
 _STARTS = {"delrec-axonal-fixed": "s--", "delrec-axonal": "o-"}  # method -> its line there
 _SHOWN = {"lif": "C7s", "delrec-axonal-fixed": "C1o", "delrec-axonal": "C0o", "dcls": "C2^", "silif": "C4D"}
 """Method of README's figure -> its colour and mark."""
