@@ -207,12 +207,14 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
 
 def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
     declared, records = small(n=3)
-    publish(clone, replace(declared, diverged=(made_up.failure_of(records[0]),)), records[1:])
+    lost = made_up.failure_of(records[0])
+    lost = lost.model_copy(update={"provenance": lost.provenance | {"revision": "f" * 40}})
+    publish(clone, replace(declared, diverged=(lost,)), records[1:], allow_mixed=True)
     folder = clone.reports / "made-up"
     text = (folder / "made-up.md").read_text()
     said = "One run diverged and has no score; its row is not ranked, and comparisons leave out its repetition."
     assert said in text and said in (folder / "made-up.html").read_text()
-    assert "| 2 of 3 |" in text and "r0 diverged, r1 " in text
+    assert "| 2 of 3 (2 code revisions) |" in text and "r0 diverged, r1 " in text
     counts = {line["method"]: (line["n"], line["lost"]) for line in csv.DictReader((folder / "made-up.csv").open())}
     assert counts == {"lif": ("2", "0.333333"), "rlif": ("3", "0")}, "numbers to programs"
     assert json.loads((folder / "made-up.json").read_text())["complete"]

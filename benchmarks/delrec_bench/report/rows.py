@@ -176,7 +176,7 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
         "engine": [r.engine for r in of],
         "device": [r.device for r in of],
         "host": [r.measured.get("host") for r in of],
-        "code_revision": list(map(revision, of)),
+        "code_revision": [revision(one) for one in (*of, *declared.lost(task, asked.method))],
     }
     for name, texts in told.items():  # a host has blanks of its own
         values[name] = ("; " if name == "host" else " ").join(dict.fromkeys(filter(None, texts))) or None

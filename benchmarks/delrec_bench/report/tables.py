@@ -9,7 +9,7 @@ import pandas as pd
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
 from delrec_bench.report.judging import Difference
-from delrec_bench.report.rows import COLUMNS, Row, revision
+from delrec_bench.report.rows import COLUMNS, Row
 
 STEP, SINGLE = "training step (× LIF)", "batch-1 inference (× LIF)"
 
@@ -86,7 +86,7 @@ def score_cell(row: Row) -> Cell:
 def runs_cell(row: Row) -> Cell:
     """How many repetitions a row has; where some diverged, of how many; and whether several revisions made them."""
     text = f"{row['n']} of {row['n'] + len(row.diverged)}" if row.diverged else str(row["n"] or "")
-    revisions = len(set(map(revision, row.records)))
+    revisions = len((row["code_revision"] or "").split())
     return Cell(text, f"{revisions} code revisions" * (revisions > 1), row["n"])
 
 
