@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from delrec_bench.metrics import metric_named
 from delrec_bench.metrics.metric import Metric
-from delrec_bench.records import DATA_KINDS, Failure, Record, canonical_json
+from delrec_bench.records import DATA_KINDS, Asked, Record, canonical_json
 from delrec_bench.records.results import activity
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, Expected
@@ -108,7 +108,7 @@ def too_short(rows: Iterable[Row]) -> str:
     return f"{last} of {words.plural(len(lengths), 'run')}" if unlikely else ""
 
 
-def revision(record: Record | Failure) -> str:
+def revision(record: Asked) -> str:
     """Short revision of the code that made the record, marked where the tree was dirty; "unknown" if not recorded."""
     name = str(record.provenance.get("revision") or "unknown")[:12]
     return name + ("+dirty" if record.provenance.get("dirty") else "")
@@ -176,7 +176,7 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
         "engine": [r.engine for r in of],
         "device": [r.device for r in of],
         "host": [r.measured.get("host") for r in of],
-        "code_revision": [revision(one) for one in (*of, *declared.lost(task, asked.method))],
+        "code_revision": [revision(one) for one in [*group, *declared.lost(task, asked.method)] or of],
     }
     for name, texts in told.items():  # a host has blanks of its own
         values[name] = ("; " if name == "host" else " ").join(dict.fromkeys(filter(None, texts))) or None
