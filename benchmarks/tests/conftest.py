@@ -44,7 +44,7 @@ def migrated(tmp_path_factory):
 def without_mlflow(request, migrated, monkeypatch):
     """Tests leave MLflow out, which takes longer than their runs; one that is marked `mlflow` copies its database."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(mlflow_store, "make_database", lambda path: shutil.copy(migrated(), path))
+    monkeypatch.setattr(mlflow_store, "make_database", lambda path: shutil.copyfile(migrated(), path))
     if request.node.get_closest_marker("mlflow") is None:
         monkeypatch.setattr(tracking, "sync", lambda *_, **__: "left out")
         monkeypatch.setattr(tracking, "log_page", lambda *_, **__: None)

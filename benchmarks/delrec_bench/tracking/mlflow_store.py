@@ -181,7 +181,8 @@ class Store:
     """An open store: its `uri`, the `client` that speaks to it, and the id of the `experiment`."""
 
     def __init__(self, workspace: Workspace, uri: str) -> None:
-        if uri == f"{SQLITE}{workspace.database}" and not workspace.database.exists():
+        # MLflow would try for minutes to open a folder of this name
+        if uri == f"{SQLITE}{workspace.database}" and not workspace.database.is_file():
             make_database(workspace.database)
         self.uri, self.client = uri, MlflowClient(uri)
         found = self.client.get_experiment_by_name(EXPERIMENT)
