@@ -30,6 +30,9 @@ Sizes = namedtuple("Sizes", "arrive arriving leave leaving batch senders receive
 # counted in elements from the first of the NEAR rings that are read together.
 Taps = namedtuple("Taps", "place factor offset")
 
+# Scratch: those of a row, by `list_row`, and how many an input has, with lane and value of each.
+Events = namedtuple("Events", "index listed count lane value")
+
 # For the gradient of the taps: the layer's input, places and sums by [sender, receiver]; empty if not wanted.
 Gradient = namedtuple("Gradient", "inputs place factor")
 
@@ -106,14 +109,31 @@ def read(receivers, senders, lines, position, taps, ones, ring, out):
 
 
 @compiled
-def add_events(row, lane, receivers, senders, lines, position, gradient, index, value, ring):
-    """Add what the input events of a row contribute to the gradient of the taps."""
-    for e in range(list_row(gradient.inputs, row * receivers, receivers, index, value, 0)):
-        v, c = value[e], index[e] * senders
-        for o in range(senders):
-            near, to = (o * lines + position) * LANES + get(gradient.place, c + o) + lane, 2 * (c + o)
-            put(gradient.factor, to, get(gradient.factor, to) + v * get(ring, near))
-            put(gradient.factor, to + 1, get(gradient.factor, to + 1) + v * get(ring, near + LANES))
+def add_events(row, rows, receivers, senders, lines, position, gradient, events, ring):
+    """Add what a step's input events in a tile contribute to the gradient of the taps.
+
+    Input by input: the events of all rows read one line of each ring, which stays in cache.
+    """
+    events.count[:] = 0
+    for lane in range(rows):
+        start = (row + lane) * receivers
+        for e in range(list_row(gradient.inputs, start, receivers, events.index, events.listed, 0)):
+            n = events.index[e]
+            to = n * LANES + events.count[n]
+            events.lane[to], events.value[to] = lane, events.listed[e]
+            events.count[n] += 1
+    for n in range(receivers):
+        first, end = n * LANES, n * LANES + events.count[n]
+        for o in range(senders if first < end else 0):
+            c = n * senders + o
+            line = (o * lines + position) * LANES + get(gradient.place, c)
+            near, far = get(gradient.factor, 2 * c), get(gradient.factor, 2 * c + 1)
+            for e in range(first, end):
+                v, at = get(events.value, e), line + get(events.lane, e)
+                near += v * get(ring, at)
+                far += v * get(ring, at + LANES)
+            put(gradient.factor, 2 * c, near)
+            put(gradient.factor, 2 * c + 1, far)
 
 
 @entry
@@ -123,7 +143,10 @@ def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
     whole_in, whole_out = (senders + LANES - 1) // LANES * LANES, (receivers + LANES - 1) // LANES * LANES
     scratch, ones = aligned(LANES * max(whole_in, whole_out), real), np.ones(NEAR, real)
     values, arrived = aligned(whole_in * LANES, real), aligned(whole_out * LANES, real)
-    index, value = np.empty(receivers, np.int32), np.empty(receivers, real)
+    events = Events(
+        np.empty(receivers, np.int32), np.empty(receivers, real), np.empty(receivers, np.int32),
+        np.empty(receivers * LANES, np.int32), np.empty(receivers * LANES, real),
+    )  # fmt: skip
     ring, position = aligned(senders * lines * LANES, real), SLACK
     rows = min(LANES, sizes.batch - tile * LANES)
     first = min(sizes.arrive, sizes.leave)
@@ -145,13 +168,13 @@ def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
             continue
         read(receivers, senders, lines, position, taps, ones, ring, arrived)
         to_rows(whole_out, arrived, scratch)
+        row = now * sizes.batch + tile * LANES
         for b in range(rows):
-            row = now * sizes.batch + tile * LANES + b
             for n in range(receivers):
                 v = get(scratch, b * whole_out + n)
-                put(y, row * receivers + n, v + get(taps.offset, n) if len(taps.offset) else v)
-            if len(gradient.inputs):
-                add_events(row, b, receivers, senders, lines, position, gradient, index, value, ring)
+                put(y, (row + b) * receivers + n, v + get(taps.offset, n) if len(taps.offset) else v)
+        if len(gradient.inputs):
+            add_events(row, rows, receivers, senders, lines, position, gradient, events, ring)
 
 
 def _convolution(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
