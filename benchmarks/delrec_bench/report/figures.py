@@ -271,13 +271,13 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
     `sweeps` are the published pages `SWEEPS`, as `writing.to_json` has them.
     """
     rows = [row for row in board.rows if row["method"] in _SHOWN and row.records and row.metric.classifies]
-    several = {row["task"] for row in rows if row["n"] > 1}
+    single = {row["task"] for row in rows if row["n"] == 1}
     tasks = [task for task in board.tasks if sum(row["task"] == task for row in rows) > 1]
-    tasks.sort(key=lambda task: task not in several)
+    tasks.sort(key=lambda task: task in single)
     frame = pd.DataFrame([_start(row) for page in sweeps for row in page["rows"] if row["n"]])
     if not tasks or frame.empty:
         return None
-    lines = [board.title_of(task) + " (one run)" * (task not in several) for task in tasks]
+    lines = [board.title_of(task) + " (most: one run)" * (task in single) for task in tasks]
     heights = [drawing.lines_height(lines) + 0.2 * len(_SHOWN), 4.2]
     with drawing.panels(heights) as (figure, (above, below)):
         for name, look in _SHOWN.items():
