@@ -38,7 +38,8 @@ class FeedforwardDelays(Layer):
         pos = P + K//2;  g[k] = shape(k - pos);  kernel[o,i,k] = sum_c w[o,i,c] g_c[o,i,k] / (sum_k g_c[o,i,k] + 1e-7)
         y[t,b,o] = bias[o] + sum_i sum_k kernel[o,i,k] xpad[t+k,b,i]
 
-    With left padding K - 1, position P is a delay of K - 1 - K//2 - P steps.
+    With left padding K - 1, position P is a delay of K - 1 - K//2 - P steps. For "v1" with one element, the cpu engine
+    skips taps and inputs that are 0, and with them NaN and infinity that they would multiply.
 
     Args:
         inputs, outputs: Sizes of the last axis.
