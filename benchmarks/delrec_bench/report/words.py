@@ -6,6 +6,7 @@ from typing import Any
 from delrec_bench.metrics.metric import Metric
 
 _SETTINGS = {
+    "lr_weights": ("learning rate", ""),
     "delay_high": ("longest initial delay", "steps"),
     "sigma": ("initial spread", "steps"),
     "step_ms": ("time step", "ms"),
