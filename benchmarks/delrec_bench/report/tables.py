@@ -50,7 +50,9 @@ def left(frame: pd.DataFrame) -> list[bool]:
 
 
 def as_text(frame: pd.DataFrame) -> str:
-    """A table as a terminal shows it, its first column aligned left."""
+    """A table as a terminal shows it, its first column aligned left; nothing of a table without lines."""
+    if frame.empty:
+        return ""
     names = frame.iloc[:, 0].map(str)
     aligned = {frame.columns[0]: names.str.ljust(names.str.len().max())}
     return frame.map(str).assign(**aligned).to_string(index=False)
