@@ -218,3 +218,8 @@ def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
     counts = {line["method"]: (line["n"], line["lost"]) for line in csv.DictReader((folder / "made-up.csv").open())}
     assert counts == {"lif": ("2", "0.333333"), "rlif": ("3", "0")}, "numbers to programs"
     assert json.loads((folder / "made-up.json").read_text())["complete"]
+
+
+def test_a_table_without_lines_is_nothing_in_a_terminal():
+    """A page of one row has no comparisons."""
+    assert tables.as_text(tables.table([])) == ""
