@@ -114,9 +114,12 @@ def evaluate(
         BenchError: If a name or setting is wrong, or data is missing.
         RunError: If a run fails.
     """
+    from delrec_bench.errors import BenchError
     from delrec_bench.records import rows_table, table
     from delrec_bench.workspace import find_workspace
 
+    if not isinstance(repetitions, int) or repetitions < 1:
+        raise BenchError(f"repetitions is {repetitions!r}; give a whole number of at least 1")
     names = [tasks] if isinstance(tasks, str) else list(tasks)
     asked = [(task, repetition) for task in names for repetition in range(repetitions)]
     if isinstance(method, str):

@@ -78,7 +78,12 @@ def locked(path: Path, seconds: float = 60.0) -> Iterator[None]:
 
 @contextmanager
 def drafted(path: Path) -> Iterator[BinaryIO]:
-    """A file beside `path` that takes its place when the block ends well, and vanishes otherwise; folders are made."""
+    """A file beside `path` that takes its place when the block ends well, and vanishes otherwise; folders are made.
+
+    A `BenchError` refuses to replace a folder or a device.
+    """
+    if path.exists() and not path.is_file():
+        raise BenchError(f"{path} is not a regular file; give the path of one, or of none")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

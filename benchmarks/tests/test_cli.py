@@ -61,6 +61,8 @@ def test_a_forecast_is_told_in_its_own_metric(checkout, capsys):
         ("run lif digit", "no task 'digit'; did you mean 'digits'"),
         ("run lif digits --set hiden=3", "unknown key 'hiden'; did you mean 'hidden'"),
         ("run lif digits --set hidden=a,b", "hidden"),
+        ("run lif digits --epochs x", "Invalid value for '--epochs': 'x' should be a valid integer"),
+        ("reproduce --executor-option a", "--executor-option 'a' is not key=value"),
         ("run lif digits --set tau", "is not key=value"),
         ("run lif digits --set network.hidden=99999999999999999999", "network.hidden.0 is 99999999999999999999"),
         ("run lif mackey-glass --set task.tau=100000", "task.tau is 100000; it must be"),

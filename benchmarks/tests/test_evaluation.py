@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import delrec_bench
 import pytest
 import torch
+from delrec import Trainable
 from delrec_bench import app
 from delrec_bench.config import Request, defaults, resolve
 from delrec_bench.data.generated import write
@@ -87,9 +88,26 @@ class Returns(nn.Module):
         return self.answer if self.answer is None else self.answer.expand(*inputs.shape[:2], -1)
 
 
+class Answers(Trainable):
+    def __init__(self, predict):
+        super().__init__()
+        self.predict = predict
+
+    def forward(self, inputs):
+        return torch.zeros(*inputs.shape[:2], 10)
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [
+        (
+            Answers(lambda scores: torch.tensor([3])),
+            r"predict gives torch.int64 of shape \(1,\); return the class of each sample",
+        ),
+        (Answers(lambda scores: scores[:, 0]), r"predict gives torch.float32"),
+        (Answers(lambda scores: scores.argmax(1, keepdim=True)), r"predict gives torch.int64 of shape \(\d+, 1\)"),
+        (Answers(lambda scores: [0] * len(scores)), r"predict gives list"),
+        (Answers(lambda scores: scores.argmax(1) + 100), r"predict gives class 100; .* 0 to 9"),
         (Returns(torch.zeros(17)), "gives 17 scores for a sample; the task needs 10"),
         (Returns(torch.full((10,), torch.nan)), "gives outputs on 'digits' that are not finite"),
         (Returns(None), r"does not fit task 'digits', \(64, batch, 1\) to 10 outputs"),
@@ -99,6 +117,12 @@ class Returns(nn.Module):
 def test_a_network_that_cannot_be_scored_is_refused(network, message):
     with pytest.raises(BenchError, match=message):
         delrec_bench.evaluate(network, "digits")
+
+
+@pytest.mark.parametrize("repetitions", [0, "a"])
+def test_an_evaluation_of_no_repetition_is_refused(repetitions):
+    with pytest.raises(BenchError, match=f"repetitions is {repetitions!r}"):
+        delrec_bench.evaluate("lif", "digits", repetitions=repetitions)
 
 
 def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturbed_samples(

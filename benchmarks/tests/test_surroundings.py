@@ -10,10 +10,11 @@ from unittest.mock import Mock
 import pytest
 from delrec_bench import app
 from delrec_bench.config import Request
+from delrec_bench.errors import BenchError
 from delrec_bench.records import read_folder, read_record
 from delrec_bench.runs import folder
 from delrec_bench.tracking import runs_from_mlflow
-from delrec_bench.workspace import find_workspace, workspace_at
+from delrec_bench.workspace import find_workspace, workspace_at, write_atomic
 from killed_run import when_written
 from short_runs import TINY, done, study
 
@@ -101,6 +102,14 @@ def test_no_home_is_no_error(tmp_path, alone, home):
     ended = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=280)
     assert ended.returncode == 0, ended.stderr
     assert read_folder(tmp_path / "runs")[0][0].content == alone.content
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    os.mkfifo(pipe := tmp_path / "pipe")
+    for path in (pipe, tmp_path):
+        with pytest.raises(BenchError, match=f"{path} is not a regular file"):
+            write_atomic(path, "")
+    assert pipe.is_fifo()
 
 
 def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):

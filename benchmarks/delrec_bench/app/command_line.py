@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.arithmetic import MOST_THREADS, pin_threads
@@ -150,8 +151,10 @@ def _told(error: BaseException) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         context: Any = getattr(error, "ctx", None)
         message = " ".join(error.format_message().split())
+        if isinstance(error.__cause__, ValidationError):  # typer's message leaves out the value
+            message = message.replace("Input should", f"{error.__cause__.errors()[0]['input']!r} should")
         where = f" See {context.command_path} --help" if context is not None else ""
-        return message + "." * (message[-1] not in ".?") + where, 2
+        return message + ("" if message[-1] in ".?" else ".") + where, 2
     if isinstance(error, RunError):
         return str(error), 1
     if isinstance(error, KeyboardInterrupt | typer.Abort):

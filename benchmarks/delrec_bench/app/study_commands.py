@@ -73,7 +73,7 @@ def reproduce(
         need_device(device)
         if device != "cpu" and torch.cuda.is_available() and jobs is None and per_device is None:
             per_device = 1  # as many as there are cores would meet on one card
-    more = dict(map(parse_setting, executor_option or ()))
+    more = dict(parse_setting(text, "--executor-option", "timeout_min=60") for text in executor_option or ())
     work = options.work_of(places, jobs, executor, per_device=per_device, scheduler=scheduler, options=more)
     again = list(expanded.requests)
     if expanded.name == "leaderboard" and not everything:
@@ -105,7 +105,7 @@ def _measure(places: Places, study: "Study", each: float | None = None, threads:
     methods, tasks = places.tables()
     requests = to_measure([replace(r, threads=threads) for r in study.requests], methods, tasks)
     words = f"delrec-bench bench --study {study.argument} --profile {study.profile}"
-    words += "".join(f" --data {task}=DIR" for task in study.data) + f" --threads {threads}" * (threads > 1)
+    words += "".join(f" --data {task}=DIR" for task in study.data) + (f" --threads {threads}" if threads > 1 else "")
     words += "".join(f" --device {device}" for device in {r.device for r in requests} - {"cpu"})
     each = LATENCY_SECONDS / max(1, len(requests)) if each is None else each
     folders, workspace = places.folders(), places.workspace

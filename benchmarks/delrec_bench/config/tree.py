@@ -36,16 +36,16 @@ TRIAL_SEED = 2**31 - 1  # a search's, for initialisation and order: that of no r
 Seed = Annotated[int, Field(ge=0, le=TRIAL_SEED)]
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
+def parse_setting(text: str, option: str = "--set", example: str = "network.hidden=64,64") -> tuple[str, Any]:
     """`key=value` to (key, value): the value as TOML, as comma-separated numbers, or else as a word."""
     key, _, raw = (part.strip() for part in text.partition("="))
     if not key or not raw:
-        raise BenchError(f"--set {text!r} is not key=value; write, for example, --set network.hidden=64,64")
+        raise BenchError(f"{option} {text!r} is not key=value; write, for example, {option} {example}")
     for candidate in (raw, f"[{raw}]" if "," in raw else raw):
         with suppress(tomllib.TOMLDecodeError, RecursionError):
             return key, tomllib.loads(f"value = {candidate}")["value"]
     if raw[0] in "[{\"'":
-        raise BenchError(f'--set {key}: the value is not valid TOML; write numbers, [lists], true or "text"')
+        raise BenchError(f'{option} {key}: the value is not valid TOML; write numbers, [lists], true or "text"')
     return key, None if raw in ("none", "null") else raw
 
 
@@ -105,7 +105,7 @@ class Request:
                 words += [f"--{name}", Path(value).resolve().name if name == "data" else str(value)]
         for key, value in self.overrides:
             words += ["--set", f"{key}={toml_value(value)}"]
-        return shlex.join(words + ["--trial"] * self.trial)
+        return shlex.join([*words, "--trial"] if self.trial else words)
 
 
 @settings("training.")

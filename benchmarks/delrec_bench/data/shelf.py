@@ -123,7 +123,8 @@ def as_text(rows: list[Shelved]) -> str:
     """A line for each file: its task, exact path, what was found there, and how to get it where nothing was."""
     lines = []
     for row in rows:
-        how = f": delrec-bench data {'make' if row.task in MADE else 'fetch'} {row.task}" * (row.found == ABSENT)
+        command = f"delrec-bench data {'make' if row.task in MADE else 'fetch'} {row.task}"
+        how = f": {command}" if row.found == ABSENT else ""
         lines.append(f"{row.task:<12}  {row.path}  {row.found}{how}")
     return "\n".join(lines)
 

@@ -199,11 +199,12 @@ def assemble(
     options that do not fit, or too many bins.
     """
     parts, place = binned(recordings, bins, workspace), folder or workspace.data / task
-    top = max(part.top for part in parts.values())
-    share = math.ceil(top / bins.channels)  # channels to sum
-    if 0 < share < bins.source // bins.channels:  # fewer than of 700 channels: else most inputs would stay silent
-        channels = math.ceil(top / share)
-        bins = replace(bins, channels=channels, source=share * channels)
+    # A corpus of fewer channels than the official one sums fewer neighbours; else its upper inputs would be silent.
+    used = max(part.top for part in parts.values())
+    neighbours = math.ceil(used / bins.channels)
+    if 0 < neighbours < bins.source // bins.channels:
+        channels = math.ceil(used / neighbours)
+        bins = replace(bins, channels=channels, source=neighbours * channels)
         parts = binned(recordings, bins, workspace)
     if not parts["train"].spikes.nnz:
         said = f"{place / parts['train'].name} has no spike in any step"

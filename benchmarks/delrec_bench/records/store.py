@@ -184,6 +184,7 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
                 )
             runs[record.key] = short_form(record)
         diverged = {f.key: f.model_copy(update={"traceback": ""}) for f in (*lost, *failures) if f.diverged}
+        # of what differs in its results version only, the newest stays; of those, a failure only without a run
         newest: dict[tuple[str, ...], int] = {}
         for one in (*runs.values(), *diverged.values()):
             newest[_settings(one)] = max(version_of(one), newest.get(_settings(one), 0))

@@ -61,7 +61,7 @@ class Board:
     def part(self, kind: str) -> pd.DataFrame:
         """The columns of one kind."""
         return table(
-            {"method": Cell(line.asked.called, f"`{line.asked.method}`" + ", new, run here" * line.new)}
+            {"method": Cell(line.asked.called, f"`{line.asked.method}`{', new, run here' if line.new else ''}")}
             | {self.head(task, kind): line.cells[kind, task] for task in self.columns[kind]}
             for line in self.lines
         )
@@ -71,7 +71,7 @@ class Board:
         lines = [line for line in self.lines if methods is None or line.asked.method in methods]
         timed = sorted(self.columns[STEP], key=lambda task: -sum(bool(line.cells[STEP, task]) for line in lines))
         return table(
-            {"method": Cell(line.asked.called, "new, run here" * line.new)}
+            {"method": Cell(line.asked.called, "new, run here" if line.new else "")}
             | {self.head(task): line.cells[SCORE, task].bare for task in self.columns[SCORE]}
             | {f"{SIZE} (range over tasks)": line.size}
             | {f"{STEP}, {self.page.title_of(t).partition(' (')[0]}": line.cells[STEP, t].bare for t in timed[:1]}
@@ -129,7 +129,7 @@ def _cells(task: str, method: str, rows: Mapping[tuple[str, str], Row]) -> dict[
         hint = f"{official['command']} --data {base_and_folder(task)[1]}" if official else ""
         return cells | {SCORE: Cell(hint=hint)}
     runs, score = tables.runs_cell(row), tables.score_cell(row)
-    counted = f"{runs.text} run" + "s" * (runs.text != "1") + "†" * bool(runs.note) if runs else ""
+    counted = f"{runs.text} run{'' if runs.text == '1' else 's'}{'†' if runs.note else ''}" if runs else ""
     note = ": ".join(filter(None, (counted, tables.spread(row))))
     cells[SCORE] = Cell(score.text, note, score.value, row["command"] or "")
     times = {STEP: tables.time_cell(row, "train"), SINGLE: tables.time_cell(row, "batch1")}

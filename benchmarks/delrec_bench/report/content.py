@@ -172,7 +172,7 @@ class Page:
         for task in self.tasks:
             title, rows = self.title_of(task), [row for row in self.of(task) if row.kind == "run"]
             whole, each = too_short(rows), [(row, too_short([row])) for row in rows]
-            found += [f"{whole} on {title}"] * bool(whole)
+            found += [f"{whole} on {title}"] if whole else []
             found += [f"{runs} of {row.title} on {title}" for row, runs in each if runs and not whole]
         return found
 

@@ -79,7 +79,8 @@ class Declaration:
         """The question."""
         study = self.study
         title = study.question or study.summary or study.name
-        return title[:1].upper() + title[1:] + f" ({study.profile})" * (study.page != study.name)
+        profile = f" ({study.profile})" if study.page != study.name else ""
+        return title[:1].upper() + title[1:] + profile
 
     def about(self, task: str) -> Task:
         """A row's task."""
@@ -110,8 +111,9 @@ def page_of(
     there = {one.key for one in (*records, *failures)}
     awaited: dict[tuple[Spot, int], str] = {}
     for request, key in keyed if scored else ():
-        if awaited.setdefault((request.spot, request.repetition), key) not in there:
-            awaited[request.spot, request.repetition] = key  # of several data those that there is a run on
+        place = (request.spot, request.repetition)  # of several data sets; the one that has a run is preferred
+        if awaited.get(place) not in there:
+            awaited[place] = key
     names = names_of(study)
     whole = _whole_rows(study, names)
     first = {request.spot: request for request in reversed(study.requests)}
@@ -156,7 +158,7 @@ def _command(study: Study, methods: MethodTable, tasks: TaskTable) -> str:
     if study.name == BOARD:
         own = dict.fromkeys(request.task for request in study.requests if not tasks[request.task].embedded)
     words = ["delrec-bench reproduce --study", study.argument, "--profile", study.profile, *study.narrowed]
-    words += [*(f"--data {task}=DIR" for task in own), *["--all"] * (study.name == BOARD)]
+    words += [*(f"--data {task}=DIR" for task in own), *(["--all"] if study.name == BOARD else [])]
     # every folder: what a part of a study leaves out must be there all the same
     given = (table.option(name) for table in (methods, tasks, find_metrics()) for name in table)
     return " ".join(words) + "".join(dict.fromkeys(given))

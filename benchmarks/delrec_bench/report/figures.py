@@ -169,7 +169,8 @@ def differences(page: Page) -> Drawn | None:
         name = d.title if several and not apart else page.title_of(d.method["task"])
         panels.setdefault((d.title * apart, label), []).append(_difference(d, name))
     caption = "Diamonds are mean paired differences, lines 95 % intervals (of five runs or more), rings single runs."
-    caption += " Shaded: too small to matter (set in advance)." * any(d.verdict.margin for d in shown)
+    if any(d.verdict.margin for d in shown):
+        caption += " Shaded: too small to matter (set in advance)."
     return _drawn("differences", "Differences between methods" if several else "".join(titles), caption, panels)
 
 
@@ -277,7 +278,7 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
     frame = pd.DataFrame([_start(row) for page in sweeps for row in page["rows"] if row["n"]])
     if not tasks or frame.empty:
         return None
-    lines = [board.title_of(task) + " (most: one run)" * (task in single) for task in tasks]
+    lines = [board.title_of(task) + (" (most: one run)" if task in single else "") for task in tasks]
     heights = [drawing.lines_height(lines) + 0.2 * len(_SHOWN), 4.2]
     with drawing.panels(heights) as (figure, (above, below)):
         for name, look in _SHOWN.items():

@@ -45,7 +45,7 @@ class Pairing:
         names = {f"{a.asked.called} − {b.asked.called}" for a, b in sides}
         if len(names) == 1 and all(a.asked.point == b.asked.point for a, b in sides):
             at = ", compared with ".join(words.place(a.asked.point).strip(" ()") for a, _ in sides)
-            return names.pop() + f" ({at})" * bool(at)
+            return f"{names.pop()} ({at})" if at else names.pop()
         return ", compared with ".join(f"{a.title} − {b.title}" for a, b in sides)
 
     @property

@@ -79,17 +79,17 @@ def spread(row: Row) -> str:
 def score_cell(row: Row) -> Cell:
     """Mean and 95 percent interval; of few runs their range; of a row without a score whether its runs diverged."""
     if row["score_mean"] is None:
-        return Cell("diverged" * bool(row.diverged))
+        return Cell("diverged" if row.diverged else "")
     told = spread(row)
     note = f"95 %: {told}" if row.compared else f"range {told}"
-    return Cell(row.metric.format(row["score_mean"]), note * bool(told), row["score_mean"])
+    return Cell(row.metric.format(row["score_mean"]), note if told else "", row["score_mean"])
 
 
 def runs_cell(row: Row) -> Cell:
     """How many repetitions a row has; where some diverged, of how many; and whether several revisions made them."""
     text = f"{row['n']} of {row['n'] + len(row.diverged)}" if row.diverged else str(row["n"] or "")
     revisions = len((row["code_revision"] or "").split())
-    return Cell(text, f"{revisions} code revisions" * (revisions > 1), row["n"])
+    return Cell(text, f"{revisions} code revisions" if revisions > 1 else "", row["n"])
 
 
 def parameters_cell(row: Row) -> Cell:

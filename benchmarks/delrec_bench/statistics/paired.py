@@ -23,8 +23,8 @@ Word = Literal["better", "worse", "equivalent", "inconclusive"]
 class Estimate:
     """A difference (method minus control, in the unit of the scores) with its standard error, for Student's t.
 
-    Of one that covers more than repetitions, `alone` is that over repetitions alone. What holds more cannot be known
-    better: at every level, the wider interval and the larger p value of the two are its own.
+    Of one that covers more than repetitions, `alone` is that over repetitions alone. Counting the spread over samples
+    too must not make it more certain, so the wider interval and the larger p value of the two are its own.
     """
 
     difference: float | None  # its mean; None where no repetition is shared

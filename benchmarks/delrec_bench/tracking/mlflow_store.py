@@ -100,7 +100,10 @@ def sync(
                 continue
             if one.key in ended_well and there is not None:  # the run of a failure goes on instead
                 store.client.delete_run(known[one.key].info.run_id)
-            replaced, added = replaced + (there is not None), added + (there is None)
+            if there is None:
+                added += 1
+            else:
+                replaced += 1
             store.complete(one, workspace, study_of.get(one.key))
             if isinstance(one, Record):
                 ended_well.add(one.key)

@@ -136,8 +136,22 @@ def scores_of(model: Any, samples: Any, indices: Tensor, device: str) -> Tensor:
 
 
 def predict(model: Any, scores: Tensor, metric: Metric) -> Tensor:
-    """Return one prediction for each sample from scores (B, classes): its class, or the value of a forecast."""
-    return model.predict(scores) if metric.classifies else scores.reshape(len(scores)).double()
+    """Return one prediction for each sample from scores (B, classes): its class, or the value of a forecast.
+
+    A class may be -1, which is always wrong. A `BenchError` refuses what a network's own `predict` gives instead.
+    """
+    if not metric.classifies:
+        return scores.reshape(len(scores)).double()
+    found, name = model.predict(scores), f"{type(model).__name__}.predict gives"
+    if not isinstance(found, Tensor) or found.shape != scores.shape[:1] or found.dtype != torch.long:
+        what = f"{found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise BenchError(f"{name} {what}; return the class of each sample, torch.int64 of shape ({len(scores)},)")
+    wrong = found[(found < -1) | (found >= scores.shape[1])]
+    if len(wrong):
+        raise BenchError(
+            f"{name} class {int(wrong[0])}; return classes from 0 to {scores.shape[1] - 1}, or -1 for none"
+        )
+    return found
 
 
 def layers_with_delays(model: Any) -> list[RecurrentDelays | FeedforwardDelays]:

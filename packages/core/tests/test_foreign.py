@@ -163,6 +163,14 @@ def test_what_is_no_neuron_is_told(neuron, error, said):
         layer(neuron)(X)
 
 
+def test_a_cell_that_works_in_place_changes_no_given_input():
+    layer = SpikingLayer(4, neuron=lambda current, _: ((current.add_(0.1) > 0.5).float(), current))
+    x = torch.rand(6, 2, 4)
+    before = x.clone()
+    layer(x)
+    assert torch.equal(x, before)
+
+
 def test_a_cell_that_works_in_place_changes_no_given_state():
     def cell(current, v):
         v = torch.zeros_like(current) if v is None else v

@@ -102,6 +102,7 @@ def test_fixed_delays_are_integers_from_the_start_and_untrained():
     made = layer(learn=False)
     assert torch.equal(made.delay, made.delay.round()) and not made.delay.requires_grad
     assert layer(delays="none").delay is None and not layer(delays="none").delays().any()
+    assert layer(delays="none", dtype=F64).delays().dtype == F64
 
 
 @pytest.mark.parametrize("rounding", ["restore", "in-place", "straight-through", "stochastic", "none"])

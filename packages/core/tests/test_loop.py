@@ -112,6 +112,9 @@ def test_sigma_schedule_steps_a_model_and_resumes():
         SigmaSchedule(10.0).step(model)
     with pytest.raises(ValueError, match=r"state with foo: give what state_dict\(\) returned: initial, "):
         resumed.load_state_dict({"foo": 1})
+    with pytest.raises(ValueError, match="sigma decay"):
+        resumed.load_state_dict(schedule.state_dict() | {"decay": 2.0})
+    assert resumed.decay == 0.95
 
 
 def test_delays_of_a_modules_own_and_spreads_are_counted_apart():

@@ -76,14 +76,21 @@ def test_one_number_changed_by_a_millionth_fails(path, key, tmp_path, capsys):
         lambda a: {**a, "cot_s": np.zeros(1)},
         lambda a: {**a, "W": a["W"].astype(complex)},
         lambda a: {**a, "sigma": np.array(1e300)},
+        lambda a: {**a, "sigma": np.ones(2)},
     ],
-    ids="renamed, missing, unknown, nan, shape, number, surrogate, gradient, spikes, cotangent, complex, sigma".split(
-        ", "
-    ),
+    ids="renamed, missing, unknown, nan, shape, number, surrogate, gradient, spikes, cotangent, complex, sigma, "
+    "sigmas".split(", "),
 )
 def test_an_unusable_file_is_not_a_disagreement(change, tmp_path, capsys):
     assert main([str(altered(ONE, tmp_path, change))]) == 2
-    assert capsys.readouterr().out.startswith("ERROR delrec_")
+    line, count = capsys.readouterr().out.splitlines()
+    assert line.startswith("ERROR delrec_") and count == "0 passed, 1 failed"
+
+
+@pytest.mark.parametrize(("key", "value"), [("K", 1e30), ("K", 25.7), ("left_padding", 24.5)])
+def test_a_window_that_is_not_whole_or_too_long_is_unusable(key, value, tmp_path, capsys):
+    assert main([str(altered(CONV, tmp_path, lambda a: {**a, key: np.array(value)}))]) == 2
+    assert capsys.readouterr().out.startswith("ERROR dcls1d_")
 
 
 def test_nothing_to_check_unreadable_or_of_neither_kind(tmp_path, capsys, monkeypatch):

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -231,17 +232,14 @@ def serve(descriptor: int, parent: int) -> None:
         except OSError:  # the parent has gone, which is no failure of the run
             os._exit(1)
 
-    while True:
-        try:
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
             plan, place = connection.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        try:
-            send(work(plan, place, send))
-        except OSError as error:
-            send(error)
-        except KeyboardInterrupt:
-            return
+            try:
+                outcome: object = work(plan, place, send)
+            except OSError as error:
+                outcome = error
+            send(outcome)
 
 
 _alone = Local(1)

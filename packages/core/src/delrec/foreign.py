@@ -79,7 +79,7 @@ class ForeignNeuron(Neuron):
                 self._flat(self.cell(torch.zeros_like(current), None)[1], current)
         # copies, in case the cell works in place
         own = [s.clone() for s in state]
-        out = self.cell(current, pytree.tree_unflatten(own, self._structure) if state else None)
+        out = self.cell(current.clone(), pytree.tree_unflatten(own, self._structure) if state else None)
         if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[0], Tensor)):
             raise TypeError(f"{self._name()} returned a {type(out).__name__}: a step returns (spike, state)")
         spike, after = out

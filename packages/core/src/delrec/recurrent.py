@@ -147,7 +147,7 @@ class RecurrentDelays(SpikingLayer):
         Shape (N,) per sender, (N, N) [receiver, sender], or (1,) for a shared one; zeros (N,) without delays.
         """
         if self.delay is None:
-            return torch.zeros(self.size, device=self.weight.device)
+            return self.sigma.new_zeros(self.size)
         delay = _delays.project(self.delay, self.max_delay)
         rounds = self.training and self.rounding in ("straight-through", "stochastic")
         return _delays.round_delays(delay) if rounds else delay

@@ -222,8 +222,8 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
     if not _is_bit(spike):
         raise RuleError("its step returns spikes other than 0 and 1")
     condition = spike.args[0] if isinstance(spike, Node) and spike.op == "where" else None
-    above = condition.args[1:] if isinstance(condition, Node) and condition.op in ("gt", "ge") else ()
-    readout = torch.inf in above  # never spikes, and needs no gradient
+    thresholds = condition.args[1:] if isinstance(condition, Node) and condition.op in ("gt", "ge") else ()
+    readout = torch.inf in thresholds  # never spikes, and needs no gradient
     if isinstance(spike, Node) and inputs["g_spike"][0] not in ordered(read.outputs) and not readout:
         warn("the spike of a neuron has no gradient: make it with self.spike(u), which has the surrogate's")
     own, wanted = (*outputs["g_current"], *outputs["g_old"]), outputs["g_coefficients"]

@@ -116,7 +116,9 @@ class SigmaSchedule:
         """Restore the schedule, including its settings, from a `state_dict`, like torch's schedulers."""
         if state.keys() != vars(self).keys():
             raise ValueError(f"state with {', '.join(state)}: give what state_dict() returned: {', '.join(vars(self))}")
-        vars(self).update(state)
+        checked = SigmaSchedule(state["initial"], state["decay"], state["epochs"])
+        checked.epoch = whole("epoch", state["epoch"], 0)
+        vars(self).update(vars(checked))
 
 
 def count_parameters(module: nn.Module) -> dict[str, int]:

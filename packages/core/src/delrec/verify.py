@@ -136,7 +136,10 @@ def _check_conv(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Co
         raise EngineError(f"the {engine} engine gives no gradients, and this is the file of a convolution")
     _require(arrays, _CONV_KEYS, "y", "cot_y")
     outputs, inputs, count = arrays["weight"].shape
-    window, left, right = (int(arrays[key]) for key in ("K", "left_padding", "right_padding"))
+    sizes = [float(arrays[key]) for key in ("K", "left_padding", "right_padding")]
+    window, left, right = map(int, sizes)
+    if sizes != [window, left, right]:
+        raise GoldenError(f"K, left_padding and right_padding are {sizes}: they are whole numbers of steps")
     layer = FeedforwardDelays(
         inputs, outputs, window=window, kernel_count=count, left_padding=left, right_padding=right, engine=engine
     )
@@ -183,8 +186,9 @@ def check_file(path: Path, engine: str = "auto", dtype: str = "float64", device:
         return check(arrays, engine, dtype, device)
     except EngineError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, MemoryError) as error:
-        raise GoldenError(f"holds settings that no layer can be built from ({error})") from error
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, RuntimeError, MemoryError) as error:
+        why = " ".join(str(error).split())  # torch's messages have several lines
+        raise GoldenError(f"holds settings that no layer can be built from ({why})") from error
 
 
 def _report(path: Path, *settings: str) -> str:

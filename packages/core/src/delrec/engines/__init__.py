@@ -311,17 +311,19 @@ def _with_lengths(name: str, request: Request) -> Output:
         if readable(lengths) and bool((lengths < 1).any()):
             raise ValueError("lengths holds 0, but the neuron creates its state in a step: give it an initial_state")
         first = tuple(s[0] for s in out.states)
-    place = torch.minimum(torch.arange(steps + 1, device=lengths.device).unsqueeze(-1), lengths).unsqueeze(-1)
-    held = tuple(  # each sample as it was at its end
-        torch.cat([f.unsqueeze(0), s]).gather(0, place.expand(-1, -1, s.shape[-1]))
+    # states by step, those of a sample's last step ever after
+    up_to_end = torch.minimum(torch.arange(steps + 1, device=lengths.device).unsqueeze(-1), lengths).unsqueeze(-1)
+    held = tuple(
+        torch.cat([f.unsqueeze(0), s]).gather(0, up_to_end.expand(-1, -1, s.shape[-1]))
         for f, s in zip(first, out.states, strict=True)
     )
+    # each sample's last spikes before its end, the newest last
     past = torch.cat([start.history, spikes])
     kept = out.final.history.shape[0] if request.keep is None else min(request.keep, past.shape[0])
     kept = min(kept, start.history.shape[0]) if start.cut else kept  # of a sample of 0 steps there is no more
-    place = start.history.shape[0] + lengths - kept + torch.arange(kept, device=lengths.device).unsqueeze(-1)
-    history = past.gather(0, place.clamp(min=0).unsqueeze(-1).expand(-1, -1, past.shape[-1]))
-    history = torch.where(place.unsqueeze(-1) >= 0, history, 0)
+    step = start.history.shape[0] + lengths - kept + torch.arange(kept, device=lengths.device).unsqueeze(-1)
+    history = past.gather(0, step.clamp(min=0).unsqueeze(-1).expand(-1, -1, past.shape[-1]))
+    history = torch.where(step.unsqueeze(-1) >= 0, history, 0)
     final = State(tuple(h[-1] for h in held), history, start.cut or past.shape[0] > kept)
     return Output(spikes, tuple(h[1:] for h in held) if request.trace else (), final, out.engine)
 

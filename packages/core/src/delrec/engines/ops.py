@@ -32,8 +32,9 @@ class Operator:
         backward: (*tensors, *settings, kept, grads, needs) -> a gradient per tensor, or None. kept: the results after
             the first `given`; grads: the gradients of the first `given`, or None; needs: which gradients to compute.
         given: Number of results with a gradient.
-        stand_in: (*kept) -> a tensor of the first argument's shape and dtype, which is then not saved itself.
-        holds: (first setting) -> an object to keep alive until the backward pass.
+        stand_in: (*kept) -> a tensor of the first argument's shape and dtype, for a backward pass that does not read
+            its values: it is then not saved.
+        holds: (first setting) -> an object, not a tensor, to keep alive until the backward pass.
         traced: Function that the operator runs in a graph, default `forward`.
         schema: Default: from the annotations of `forward`.
     """
