@@ -105,10 +105,14 @@ def sweep(page: Page) -> Drawn | None:
     numbers = all(isinstance(value, int | float) for value in values[along])
     places = sorted(values[along]) if numbers else values[along]
     frame = pd.DataFrame([_mark(row, along, places) for row in rows]).sort_values("place", kind="stable")
-    palette = dict(zip(frame.group.unique(), sns.color_palette("colorblind", frame.group.nunique()), strict=True))
+    groups = frame.group.unique()
+    colours = sns.color_palette("colorblind" if len(groups) <= 10 else "husl", len(groups))  # the first has ten
+    palette = dict(zip(groups, colours, strict=True))
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    beside = {line: 0.06 * number for number, line in enumerate(frame.line.unique())}  # else bars hide each other
-    with drawing.panels([2.8 + 0.2 * len(beside) * (task == tasks[0]) for task in tasks]) as (figure, axes):
+    lines = frame.line.unique()
+    apart = min(0.06, 0.5 / len(lines))  # else bars hide each other
+    beside = {line: apart * number for number, line in enumerate(lines)}
+    with drawing.panels([2.8 + 0.2 * len(lines) / len(tasks) for _ in tasks]) as (figure, axes):
         for axis, task in zip(axes, tasks, strict=True):
             for (line, group, delays), of in frame[frame.task == task].groupby(["line", "group", "delays"], sort=False):
                 of = of.set_index("place").reindex(range(of.place.min(), of.place.max() + 1))  # a gap breaks the line
