@@ -83,7 +83,7 @@ def drafted(path: Path) -> Iterator[BinaryIO]:
     A `BenchError` refuses to replace a folder or a device.
     """
     if path.exists() and not path.is_file():
-        raise BenchError(f"{path} is not a regular file; give the path of one, or of none")
+        raise BenchError(f"{path} is not a regular file; give the path of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
