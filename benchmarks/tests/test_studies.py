@@ -39,7 +39,7 @@ repetitions = 2
 budget = 2000
 epochs = 3
 yin-yang = { limit = 100, test_limit = 50, training.epochs = 5 }
-delrec-axonal = { training.epochs = 7 }
+delrec-axonal = { training.epochs = 7, yin-yang = { batch = 16, epochs = 9 } }
 """
 SWEEP = """
 summary = "what sigma does"
@@ -105,14 +105,14 @@ def points(study, method):
     return [dict(r.point) for r in study.requests if (r.method, r.task, r.repetition) == (method, "digits", 0)]
 
 
-def test_a_study_has_settings_for_every_run_for_a_task_and_for_a_method(own):
+def test_a_study_has_settings_for_every_run_for_a_task_for_a_method_and_for_both(own):
     of = {(r.method, r.task): dict(r.overrides) for r in own(MINE).requests}
     assert of["lif", "digits"] == {"budget": 2000, "training.epochs": 3, "task.test_limit": 60}
     theirs = {"task.limit": 100, "task.test_limit": 50}
     assert of["lif", "yin-yang"] == {"budget": 2000, "training.epochs": 5, **theirs}
     assert of["counts-only", "yin-yang"] == theirs, "a method takes the settings that it knows"
     assert of["delrec-axonal", "digits"] == {"budget": 2000, "training.epochs": 7, "task.test_limit": 60}
-    assert of["delrec-axonal", "yin-yang"] == {"budget": 2000, "training.epochs": 7, **theirs}
+    assert of["delrec-axonal", "yin-yang"] == {"budget": 2000, "training.batch": 16, "training.epochs": 9, **theirs}
 
 
 def test_the_command_line_narrows_a_study_and_gives_it_data(own):
@@ -235,6 +235,8 @@ def axis(text):
         (*small("draw = { 'network.tua' = [1.0] }"), "did you mean 'network.tau'"),
         (*set_("digit = { epochs = 3 }"), "set: unknown key 'digit.epochs'"),
         (*set_("lif.network.sigma = 3.0"), "set.lif: unknown key 'network.sigma'"),
+        (*set_("lif.digits.sigma = 3.0"), "set.lif.digits: unknown key 'sigma'"),
+        (*set_("digits.lif.epochs = 3"), "set.digits: unknown key 'lif.epochs'"),
         (*set_('"seeds.split" = 1'), "unknown key 'seeds.split'"),
         (*axis('"network.window" = [3, 5]'), "sweep: unknown key 'network.window'"),
         # one thing said twice

@@ -222,15 +222,21 @@ class _Expansion:
         known = self.known[method]
         return [axis for axis, points in self.axes.items() if any(key in known for of in points.values() for key in of)]
 
-    def settings(self) -> dict[str | None, dict[str, Any]]:
-        """What `set` says for every run (None), each task and each method, the profile's over what stands above."""
-        found: dict[str | None, dict[str, Any]] = {None: {}}
+    def settings(self) -> dict[str | tuple[str, str] | None, dict[str, Any]]:
+        """What `set` says for every run (None), a task, a method or both, the profile's over what stands above."""
+        found: dict[str | tuple[str, str] | None, dict[str, Any]] = {None: {}}
         above = set().union(*self.known.values())  # for the methods of any profile
         for said, keys in ((self.file.set, above), (self.table.set, self.keys)):
             own = {k: v for k, v in said.items() if isinstance(v, dict) and (k in self.tasks or k in self.methods)}
             found[None].update(self.full({k: v for k, v in said.items() if k not in own}, keys, "set"))
             for owner, of in own.items():
-                found.setdefault(owner, {}).update(self.full(of, self.known.get(owner, keys), f"set.{owner}"))
+                known = self.known.get(owner, keys)
+                tasks = self.tasks if owner in self.methods else ()
+                places = {k: v for k, v in of.items() if isinstance(v, dict) and k in tasks}
+                everywhere = {k: v for k, v in of.items() if k not in places}
+                found.setdefault(owner, {}).update(self.full(everywhere, known, f"set.{owner}"))
+                for task, values in places.items():
+                    found.setdefault((owner, task), {}).update(self.full(values, known, f"set.{owner}.{task}"))
         return found
 
     def space(self, taken: Collection[str]) -> dict[str, Any]:
@@ -260,7 +266,7 @@ class _Expansion:
                 skipped.append((method, task, reason))
                 continue
             known, theirs = self.known[method], self.along(method)
-            merged = said[None] | said.get(task, {}) | said.get(method, {})
+            merged = said[None] | said.get(task, {}) | said.get(method, {}) | said.get((method, task), {})
             first = Request(
                 method, task, 0, table.profile or self.profile, data=data.get(task), device=wanted.device,
                 arithmetic=wanted.arithmetic, study=self.name,

@@ -109,7 +109,8 @@ class Profile(FileTable):
     without: dict[str, list[str]] = Field(default_factory=dict)  # method -> tasks that it is left out of
     repetitions: Repetitions = 3  # of each row, each with its own seeds
     profile: str | None = None  # of presets; by itself the one of the same name
-    set: dict[str, Any] = Field(default_factory=dict)  # for every run; `set.TASK` and `set.METHOD` for these alone
+    # For every run; `set.TASK`, `set.METHOD` and `set.METHOD.TASK` for these alone, the last over the first.
+    set: dict[str, Any] = Field(default_factory=dict)
     # Setting -> the values it takes; or a name of your own -> tables, each with its `name` and its settings.
     sweep: Annotated[dict[str, Any], AfterValidator(_axes)] = Field(default_factory=dict)
     # Setting -> values or bounds, drawn anew for each repetition and task and shared by all methods that have it.
