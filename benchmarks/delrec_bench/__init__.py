@@ -1,7 +1,6 @@
 """Benchmark and reproducibility suite for delay learning in spiking neural networks."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ def run(
         BenchError: If the request or its data is wrong.
         RunError: If the run fails.
     """
+    from delrec_bench.app.options import METHODS_VARIABLE, TASKS_VARIABLE, all_folders
     from delrec_bench.config import Request
     from delrec_bench.runs.executors import Place
     from delrec_bench.runs.tracked import do_tracked
@@ -51,15 +51,9 @@ def run(
     if options.get("data") is not None:
         options["data"] = str(options["data"])
     request = Request(method, task, overrides=tuple(dotted(settings).items()), **options)
-    place = Place(find_workspace(root, runs), _folders(methods, "methods"), _folders(tasks, "tasks"))
+    folders = all_folders(methods, METHODS_VARIABLE), all_folders(tasks, TASKS_VARIABLE)
+    place = Place(find_workspace(root, runs), *folders)
     return do_tracked(place.plan(request), place).record(place.workspace)
-
-
-def _folders(given: str | Path | Iterable[str | Path], of: str) -> tuple[str, ...]:
-    """One folder, or several, and those of the environment, as for the command line."""
-    from delrec_bench.app.options import all_folders
-
-    return all_folders([given] if isinstance(given, str | Path) else given, f"DELREC_BENCH_{of.upper()}")
 
 
 def results(source: str = "published", *, root: str | None = None, runs: str | None = None) -> "pd.DataFrame":
@@ -114,6 +108,7 @@ def evaluate(
         BenchError: If a name or setting is wrong, or data is missing.
         RunError: If a run fails.
     """
+    from delrec_bench.app.options import TASKS_VARIABLE, all_folders
     from delrec_bench.errors import BenchError
     from delrec_bench.records import rows_table, table
     from delrec_bench.workspace import find_workspace
@@ -128,5 +123,5 @@ def evaluate(
     from delrec_bench.runs.trained import evaluate_network
     from delrec_bench.tasks.task import find_tasks
 
-    workspace, known = find_workspace(root, runs), find_tasks(_folders(task_folders, "tasks"))
+    workspace, known = find_workspace(root, runs), find_tasks(all_folders(task_folders, TASKS_VARIABLE))
     return rows_table([evaluate_network(method, known[task], workspace, number, settings) for task, number in asked])

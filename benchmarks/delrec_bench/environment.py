@@ -4,11 +4,9 @@ import importlib.metadata
 import os
 import platform
 import resource
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,16 +21,6 @@ GENERATED = ("reports", "README.md", "dvc.lock")
 DISTRIBUTIONS = (
     "torch", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "delrec", "delrec-baselines", "delrec-bench",
 )  # fmt: skip
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Inside: SIGTERM is an interrupt, so that it ends workers, keeps what is finished, and comes to the same exit."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def say(text: str) -> None:

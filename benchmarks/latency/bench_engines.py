@@ -4,7 +4,6 @@ On a CUDA device `nox -s gpu` measures whole networks alone. The correctness gat
 timed. All of it is one process and one allocator.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -15,9 +14,9 @@ from delrec.neurons import LIF
 from delrec_bench.latency.firing import spike_rates
 from delrec_bench.latency.timing import Work, quartiles
 from delrec_bench.training import engines_of
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmarks.latency.contenders import CONTENDERS, SHAPES, Contender, floor, on
+from benchmarks.latency.contenders import CONTENDERS, SHAPES, Contender, floor, layer_work, on
 from benchmarks.latency.gate import check_golden, check_shape
 from benchmarks.latency.page import FLOOR, OURS, OURS_0, PLAIN, PUBLISHED, Row
 from benchmarks.latency.published import ring_layer
@@ -92,15 +91,6 @@ def test_network(
         pytest.skip(f"{contender} on {shape}: more than the card's memory")
 
 
-def step_of(layer: Callable[[Tensor], Tensor], x: Tensor, parameters: list[nn.Parameter]) -> Work:
-    def step() -> None:
-        for p in parameters:
-            p.grad = None
-        layer(x.requires_grad_()).sum().backward()
-
-    return step
-
-
 def currents(steps: int, batch: int, size: int) -> Tensor:
     """Currents that a soft-reset LIF of tau 2 answers with spikes at a few percent."""
     return 0.62 * torch.rand((steps, batch, size), generator=torch.Generator().manual_seed(0))
@@ -125,7 +115,7 @@ def test_synaptic_layer(timed: Any, sigma: float) -> None:
     gate_golden("cpu")
     layer, x = axonal(30, sigma, "synaptic"), currents(100, 32, 256)
     published = ring_layer(layer)
-    theirs, ours = (step_of(one, x, list(one.parameters())) for one in (published, layer))
+    theirs, ours = (layer_work(one, x, "train") for one in (published, layer))
     name = f"published, synaptic layer, sigma {sigma:g}"
     timed("engines", "N 256, T 100, batch 32", "train", name, theirs, {"ours": ours})
 
@@ -135,7 +125,7 @@ def test_synaptic_layer(timed: Any, sigma: float) -> None:
 def test_long_delays(timed: Any, sigma: float) -> None:
     """Training step of an axonal layer with delays up to 80 steps: against the same layer with delays up to 5."""
     x = currents(250, 64, 256)
-    far, near = (step_of(one, x, list(one.parameters())) for one in (axonal(80, sigma), axonal(5, sigma)))
+    far, near = (layer_work(one, x, "train") for one in (axonal(80, sigma), axonal(5, sigma)))
     name = f"axonal layer, delays to 80, sigma {sigma:g}"
     timed("engines", "N 256, T 250, batch 64", "train", name, far, {"delays to 5": near})
 

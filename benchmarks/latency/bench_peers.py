@@ -12,8 +12,9 @@ import pytest
 import torch
 from delrec import FeedforwardDelays, SpikingLayer
 from delrec.neurons import LIF
-from delrec_bench.latency.timing import Work
 from torch import Tensor, nn
+
+from benchmarks.latency.contenders import layer_work
 
 STEPS, BATCH, SIZE, WINDOW = 100, 256, 256, 25
 SPREAD = 3.0  # of gauss and max kernels, in steps
@@ -52,23 +53,12 @@ def norse() -> Layer:
     return lambda x: layer(x)[0]
 
 
-def work(layer: Layer, x: Tensor, mode: str) -> Work:
-    parameters = list(layer.parameters()) if isinstance(layer, nn.Module) else []
-
-    def train() -> None:
-        for p in (*parameters, x):
-            p.grad = None
-        layer(x.requires_grad_()).sum().backward()
-
-    return train if mode == "train" else torch.no_grad()(lambda: layer(x))
-
-
 @pytest.mark.parametrize("mode", ["train", "forward"])
 @pytest.mark.parametrize("peer", [spikingjelly, snntorch, norse])
 def test_neurons(timed: Any, peer: Callable[[], Layer], mode: str) -> None:
     """A layer of LIF neurons without connections."""
     x = 0.62 * torch.rand((STEPS, BATCH, SIZE), generator=torch.Generator().manual_seed(0))
-    theirs, ours = work(peer(), x, mode), work(SpikingLayer(SIZE, neuron=LIF()), x, mode)
+    theirs, ours = layer_work(peer(), x, mode), layer_work(SpikingLayer(SIZE, neuron=LIF()), x, mode)
     timed("peers", f"T {STEPS}, batch {BATCH}, N {SIZE}", mode, peer.__name__, theirs, {"ours": ours})
 
 
@@ -106,6 +96,6 @@ def spikes(batch: int) -> Tensor:
 @pytest.mark.parametrize("mode", ["train", "forward"])
 def test_feedforward_delays(timed: Any, mode: str) -> None:
     """Dcls1d against `FeedforwardDelays`, the same weights and positions."""
-    theirs, ours = (work(layer, spikes(BATCH), mode) for layer in pair("v1", 1))
+    theirs, ours = (layer_work(layer, spikes(BATCH), mode) for layer in pair("v1", 1))
     shape = f"T {STEPS}, batch {BATCH}, {SIZE} to {SIZE}, window {WINDOW}"
     timed("peers", shape, mode, "DCLS Dcls1d v1", theirs, {"ours": ours})

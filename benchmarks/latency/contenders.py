@@ -212,3 +212,15 @@ def on(name: str, device: str) -> Shape:
     """The shape of that name on a device; on a card every batch is of 256, as the papers' authors measured there."""
     shape = SHAPES[name]
     return replace(shape, device=device, batch=256 if device == "cuda" else shape.batch)
+
+
+def layer_work(layer: Callable[[Tensor], Tensor], x: Tensor, mode: str) -> Work:
+    """A training step of one layer on (T, B, N), without an optimiser, or its forward pass."""
+    parameters = list(layer.parameters()) if isinstance(layer, nn.Module) else []
+
+    def train() -> None:
+        for p in (*parameters, x):
+            p.grad = None
+        layer(x.requires_grad_()).sum().backward()
+
+    return train if mode == "train" else torch.no_grad()(lambda: layer(x))

@@ -1,30 +1,12 @@
-"""The page of a run of the latency suites, as Markdown: what is aimed at, and every row with median and quartiles."""
+"""The page of a run of the latency suites, as Markdown: every row with median and quartiles."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from delrec_bench.latency.timing import Quartiles
 
 OURS, OURS_0 = "ours, axonal, sigma 10", "ours, axonal, sigma 0"
 FLOOR, PLAIN, PUBLISHED = "floor: matrix products alone", "ours, plain recurrent", "published, axonal, sigma 10"
-Aims = Mapping[str, tuple[float, float]] | tuple[float, float]
-
-TARGETS: dict[tuple[str, str, str], Aims] = {
-    (OURS, "train", FLOOR): (2.5, 1.5),
-    (OURS_0, "train", FLOOR): (2.0, 1.25),
-    (OURS, "train", PLAIN): (1.5, 1.2),
-    (OURS_0, "train", PLAIN): (1.2, 1.05),
-    (PUBLISHED, "train", OURS): {"SHD": (14, 23), "SSC": (20, 33), "PS-MNIST": (20, 40)},
-    (PUBLISHED, "forward", OURS): (15, 25),
-    (PUBLISHED, "batch1", OURS): (25, 100),
-    (PUBLISHED, "bytes saved", OURS): (8, 15),
-    ("published, synaptic layer, sigma 10", "train", "ours"): (12, 25),
-    ("published, synaptic layer, sigma 0", "train", "ours"): (20, 50),
-    ("DCLS Dcls1d v1", "train", "ours"): (2, 5),
-    ("axonal layer, delays to 80, sigma 10", "train", "delays to 5"): (1.1, 1.0),
-    ("axonal layer, delays to 80, sigma 0", "train", "delays to 5"): (1.1, 1.0),
-}
-"""(contender, mode, yardstick) -> the ratio that is demanded and the one that is aimed at, which is the better one."""
 
 
 @dataclass(frozen=True)
@@ -56,32 +38,13 @@ def markdown(rows: Sequence[Row], about: str, failed: int) -> str:
     parts = ["# Engines", f"{about}. Median [quartiles]; ratios are of times of one round."]
     if failed:
         parts.append(f"**{failed} measurements failed, and are missing: see the output above.**")
-    if targets := [line for row in rows for line in _targets(row)]:
-        parts += ["## Targets", _table(["shape", "mode", "ratio", "measured", "demanded", "aim", ""], targets)]
+    head = ["shape", "mode", "", "time", "ratios", ""]
     lines = [[r.shape, r.mode, r.contender, r.time(), r.ratios(), r.note] for r in rows]
-    parts += ["## All rows", _table(["shape", "mode", "", "time", "ratios", ""], lines)]
+    parts.append("\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines)))
     return "\n\n".join(parts)
-
-
-def _targets(row: Row) -> Iterable[list[str]]:
-    for yardstick, value in row.against.items():
-        aims = TARGETS.get((row.contender, row.mode, yardstick))
-        found = aims.get(row.shape) if isinstance(aims, Mapping) else aims
-        if found is None:
-            continue
-        demanded, aim = found
-        sign = 1 if aim > demanded else -1
-        reached = [sign * value.median >= sign * limit for limit in found]
-        verdict = "aim" if reached[1] else "met" if reached[0] else "MISSED"
-        what = f"{row.contender} / {yardstick}"
-        yield [row.shape, row.mode, what, _spread(value), f"{demanded:g}", f"{aim:g}", verdict]
 
 
 def _spread(value: Quartiles, factor: float = 1) -> str:
     if value.count == 1:
         return f"{factor * value.median:.3g}"
     return f"{factor * value.median:.3g} [{factor * value.low:.3g}, {factor * value.high:.3g}]"
-
-
-def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body))

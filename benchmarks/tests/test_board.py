@@ -9,7 +9,7 @@ from delrec_bench.methods.method import FAMILIES
 from delrec_bench.report.board import PUBLISHED, SCORE, SIZE, board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
-from delrec_bench.report.figures import findings, pictures
+from delrec_bench.report.figures import findings, picture
 from delrec_bench.report.tables import STEP, as_text, to_csv
 from delrec_bench.report.texts import said
 from delrec_bench.report.writing import filled
@@ -165,15 +165,18 @@ def test_a_task_on_which_every_run_diverged_keeps_its_column_beside_a_stand_in()
 
 
 def test_the_picture_names_every_point(page):
-    (picture,) = pictures(page)
-    assert picture.name == "operations" and all(METHODS[name].called in picture.svg for name in NAMES[:3])
+    drawn = picture(page, "synaptic_operations")
+    assert drawn.name == "operations" and all(METHODS[name].called in drawn.svg for name in NAMES[:3])
 
 
 def test_a_method_of_a_user_moves_neither_the_first_picture_nor_the_order_of_tasks():
     ours = list(runs("quick", 1, "digits")) + list(runs("quick", 1, "formants-20", names=NAMES[1:]))
     ours += runs("speech", 1, "shd", STAND_IN, NAMES[1:])
     pages = [page_with(ours, new) for new in ({}, {"lif": " --methods mine"})]
-    assert [pictures(one)[0].title.partition(":")[0] for one in pages] == ["digits", "SHD stand-in (spoken-digits)"]
+    assert [picture(one, "synaptic_operations").title.partition(":")[0] for one in pages] == [
+        "digits",
+        "SHD stand-in (spoken-digits)",
+    ]
     boards = [board_of(one) for one in pages]
     assert list(boards[0].short()) == list(boards[1].short())
     assert boards[1].columns[SCORE] == [STAND_IN, "ssc", "ps-mnist", "digits", "formants-20"]  # it lacks a run there

@@ -18,6 +18,7 @@ from delrec_bench.records import read_folder, read_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder, sealed, unsealed
 from delrec_bench.runs.trained import network_of
 from delrec_bench.training import CheckpointError, Fit, Optimisation
+from delrec_bench.training.resuming import restore
 from fuzzing import damaged, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,7 +137,7 @@ def test_whatever_a_checkpoint_holds_the_run_goes_on_or_starts_anew(tmp_path, wh
     resolved = driver.resolved(whole.parents[1])
     model = driver.build({"engine": "cpu"}, 1, 10)
     try:
-        Fit.going_on(training, model, Optimisation(model, resolved.training, "accuracy", 1))
+        restore(training, model, Optimisation(model, resolved.training, "accuracy", 1), Fit())
     except CheckpointError as error:
         assert str(error)
 

@@ -74,7 +74,7 @@ def test_a_file_of_a_folder_is_found_and_a_helper_beside_it_is_not_read(kind, tm
         ("method", METHODS.replace("control=None", 'control="visitor"'), "it is its own control"),
         ("task", TASK.replace("visited", "digits"), "'digits' already exists"),
         *(
-            (kind, FILES[kind].replace(f'name="{OWN[kind]}"', f"name={name!r}"), "name it by letters|one line")
+            (kind, FILES[kind].replace(f'name="{OWN[kind]}"', f"name={name!r}"), "letters|one line|valid string")
             for kind in FIND
             for name in ("a:b", "a,b", "a\nb", "../b", "x@y", "  ", "", 5, None)
         ),
@@ -93,7 +93,7 @@ def test_a_file_of_a_folder_is_found_and_a_helper_beside_it_is_not_read(kind, tm
         ("task", TASK.replace('"visited"', '"visited", metric="acuracy"'), "no metric 'acuracy'; did you mean"),
         ("metric", METRIC.replace("measured", "nmse"), "'nmse' already exists"),
         ("metric", METRIC.replace('"measured"', '"measured", direction="up"'), "direction is 'up'"),
-        ("metric", METRIC.replace("replace(NMSE, ", "type(NMSE)("), "required positional arguments"),
+        ("metric", METRIC.replace("replace(NMSE, ", "type(NMSE)("), "is missing"),
     ],
 )
 def test_a_wrong_file_is_named(kind, text, message, tmp_path):

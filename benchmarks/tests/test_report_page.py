@@ -142,7 +142,7 @@ def test_what_a_reader_must_know_first_stands_in_the_footnotes():
     assert page.missing == [records[5].key] and not page.complete
     missing, note, exploratory = page.footnotes
     gone = replace(page, rows=())
-    assert gone.footnotes[0] == "6 of 6 planned runs are missing, including all those of lif."
+    assert gone.footnotes[0] == "6 of 6 planned runs are missing."
     assert (missing, note) == ("1 of 6 planned runs is missing.", "made sounds favour memory")
     assert "exploratory" in exploratory
     late = [made_up.history(r, 10) for r in records]

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import select
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -21,7 +22,6 @@ from pydantic import ValidationError
 
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.arithmetic import MOST_THREADS, pin_threads
-from delrec_bench.environment import interruptible
 from delrec_bench.errors import BenchError, RunError, bug, no_room
 
 SCHEMA = 1
@@ -99,8 +99,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII, a path that is not UTF-8
     try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, ends workers and keeps what is finished
         # Libraries print to stdout now and then; what is for a program stays alone there.
-        with interruptible(), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             # Not the group's own `main`, which answers interrupts and broken pipes in its own way.
             tree = typer.main.get_command(build())
             with tree.make_context(NAME, list(words)) as context:

@@ -122,16 +122,13 @@ class Places:
 
     def tables(self) -> tuple["MethodTable", "TaskTable"]:
         """Every method and task, those of more folders included."""
-        from delrec_bench.methods.method import find_methods
-        from delrec_bench.tasks.task import find_tasks
-
-        methods, tasks = self.folders()
-        return find_methods(methods), find_tasks(tasks)
+        return self.place.tables()
 
 
-def all_folders(given: Iterable[str | Path] | None, variable: str) -> tuple[str, ...]:
+def all_folders(given: str | Path | Iterable[str | Path] | None, variable: str) -> tuple[str, ...]:
     """The folders given and those of an environment variable, absolute, for a process with another current folder."""
-    found = [*(given or ()), *filter(None, os.environ.get(variable, "").split(os.pathsep))]
+    listed = [given] if isinstance(given, str | Path) else given or ()
+    found = [*listed, *filter(None, os.environ.get(variable, "").split(os.pathsep))]
     return tuple(dict.fromkeys(str(Path(folder).absolute()) for folder in found))
 
 

@@ -124,10 +124,6 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
 
     workspace, (methods, tasks) = places.workspace, places.tables()
     own, published = read_folder(workspace.runs, say), read_store(workspace.reports)
-    try:
-        say(f"MLflow: {sync(workspace, [*own[0], *own[1]], dict.fromkeys(keys, study.name))}")
-    except BenchError as error:  # a view of the records, which never stops their page
-        say(f"warning: {error}")
     records, failures = options.together(own, published)
     declared = page_of(study, methods, tasks, records, failures, keys=keys)
     page = build(declared, records)
@@ -142,8 +138,9 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
     say("written: " + ", ".join(here(path, workspace) for path in paths))
     scores = {f"{row['task']}/{row['method']}": row["score_mean"] for row in page.rows if row["n"]}
     try:
+        say(f"MLflow: {sync(workspace, [*own[0], *own[1]], dict.fromkeys(keys, study.name))}")
         log_page(workspace, study.name, scores, paths)
-    except BenchError as error:
+    except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}")
     return outcome, {
         "study": study.name,

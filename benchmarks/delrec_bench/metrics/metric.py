@@ -6,20 +6,19 @@ searches, records, statistics, tables and figures all ask it.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from delrec_bench.errors import BenchError
 from delrec_bench.plugins import Plugins
+from delrec_bench.schema import settings
 
 VARIABLE = "DELREC_BENCH_METRICS"  # folders of more metrics; workers inherit it
 MINUS = "\u2212"
 
 
-@dataclass(frozen=True)
+@settings("")
 class Metric:
     """A metric, declared by a file as `METRIC`."""
 
@@ -34,12 +33,6 @@ class Metric:
     factor: float = 1.0  # applied to scores for display (100 for percent)
     digits: int = 4  # decimals displayed
     difference_unit: str = ""  # shown after a difference of two scores; default `unit`
-
-    def __post_init__(self) -> None:
-        for name, known in (("direction", ("greater", "smaller")), ("predicts", ("class", "value"))):
-            if getattr(self, name) not in known:
-                said = f"metric '{self.name}': {name} is {getattr(self, name)!r}"
-                raise BenchError(f"{said}; it must be '{known[0]}' or '{known[1]}'")
 
     @property
     def more_is_better(self) -> bool:

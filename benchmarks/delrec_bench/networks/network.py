@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from delrec.engines import Request, scan
+from delrec.engines import Request, run
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import exact_dtype, plain_arithmetic
 from delrec.linear import BatchNorm, SpikeLinear
@@ -202,7 +202,7 @@ class Network(Trainable):
             exact = current.to(exact_dtype(current.dtype))
             gain = self._gain(self.leak.coefficients_like(exact)[0])
             exact = exact if isinstance(gain, float) else exact * gain
-            out = scan(self.config.engine, Request(exact, self.leak, trace=True))
+            out = run(self.config.engine, Request(exact, self.leak, trace=True))
         return out.states[0].to(current.dtype)
 
     def scores(self, outputs: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import Metric
@@ -64,13 +63,6 @@ class Page:
         return [key for key in self.declared.awaited if key not in there]
 
     @property
-    def without_runs(self) -> list[str]:
-        """Methods of which every run is missing."""
-        there = {row.asked.base for row in self.rows if row.records}
-        rows = map(self.declared.runs.__getitem__, self.missing)
-        return list(dict.fromkeys(row.called for row in rows if row.base not in there))
-
-    @property
     def complete(self) -> bool:
         """Whether every run that the study declares is there."""
         return not (self.missing or self.declared.study.narrowed)
@@ -83,9 +75,7 @@ class Page:
     @property
     def revisions(self) -> list[str]:
         """Of the code behind the rows."""
-        made = {revision(record) for row in self.rows for record in row.records}
-        lost = (self.declared.lost(row["task"], row["method"]) for row in self.rows)
-        return sorted(made.union(revision(failure) for of in lost for failure in of))
+        return sorted({revision(one) for row in self.rows for one in (*row.records, *row.diverged)})
 
     @property
     def timed_at(self) -> list[str]:
@@ -96,14 +86,11 @@ class Page:
     def mixed(self) -> list[str]:
         """Rows whose runs, those that diverged too, are of different data, versions or ways to compute them."""
 
-        def way(r: Record) -> tuple[Any, ...]:
-            return r.data.get("digest"), *map(r.configuration.get, HOW)
+        def unlike(row: Row) -> bool:
+            ways = {(r.data.get("digest"), *map(r.configuration.get, HOW)) for r in row.records}
+            return len(ways) > 1 or len({version_of(one) for one in (*row.records, *row.diverged)}) > 1
 
-        def versions(row: Row) -> set[int]:
-            return {version_of(one) for one in (*row.records, *self.declared.lost(row["task"], row["method"]))}
-
-        unlike = (row for row in self.rows if len(set(map(way, row.records))) > 1 or len(versions(row)) > 1)
-        return [f"{row['method']} on {row['task']}" for row in unlike]
+        return [f"{row['method']} on {row['task']}" for row in self.rows if unlike(row)]
 
     @property
     def older(self) -> list[Record]:

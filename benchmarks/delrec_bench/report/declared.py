@@ -70,10 +70,6 @@ class Declaration:
         """Whether the page is the board, `report.board`."""
         return self.study.page == BOARD
 
-    def lost(self, task: str, name: str) -> list[Failure]:
-        """The runs of a row that diverged."""
-        return [f for f in self.diverged if (f.task, self.runs[f.key].method) == (task, name)]
-
     @property
     def title(self) -> str:
         """The question."""

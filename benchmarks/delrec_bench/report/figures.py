@@ -46,17 +46,13 @@ def draw(page: Page) -> tuple[Drawn, ...]:
 
     First stands what answers: of the board its pictures; else the course of a sweep, differences, or plain scores.
     """
-    first = pictures(page) if page.declared.board else [sweep(page) or differences(page) or scores(page)]
+    pictures = [picture(page, cost) for cost in _COSTS]
+    first = pictures if page.declared.board else [sweep(page) or differences(page) or scores(page)]
     return tuple(drawn for drawn in (*first, curves(page)) if drawn is not None)
 
 
-def pictures(page: Page) -> list[Drawn]:
-    """Accuracy against what a sample costs, since all networks have as many parameters, and the training step."""
-    return [drawn for cost in _COSTS if (drawn := _picture(page, cost)) is not None]
-
-
-def _picture(page: Page, cost: str) -> Drawn | None:
-    """Of the task with the most methods that have both a score and this cost, those of a user aside."""
+def picture(page: Page, cost: str) -> Drawn | None:
+    """Accuracy against a cost, on the task with the most methods that have both, those of a user aside."""
     name, label, more = _COSTS[cost]
     found = ([r for r in page.of(task) if r.kind == "run" and r.records and r[cost]] for task in page.tasks)
     found = (rows for rows in found if rows and rows[0].metric.classifies)
@@ -279,9 +275,10 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
     single = {row["task"] for row in rows if row["n"] == 1}
     tasks = [task for task in board.tasks if sum(row["task"] == task for row in rows) > 1]
     tasks.sort(key=lambda task: task in single)
-    frame = pd.DataFrame([_start(row) for page in sweeps for row in page["rows"] if row["n"]])
+    frame = pd.json_normalize([row for page in sweeps for row in page["rows"] if row["n"]])
     if not tasks or frame.empty:
         return None
+    frame["method"] = frame.method.str.partition(" ")[0]  # without its point of the sweep
     lines = [board.title_of(task) + (" (most: one run)" if task in single else "") for task in tasks]
     heights = [drawing.lines_height(lines) + 0.2 * len(_SHOWN), 4.2]
     with drawing.panels(heights) as (figure, (above, below)):
@@ -296,18 +293,11 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
         shown = [task for task in tasks if (frame.task == task).any()]
         for task, colour in zip(shown, sns.color_palette("colorblind", len(shown)), strict=True):
             for method, look in _STARTS.items():
-                along = frame[(frame.task == task) & (frame.method == method)].sort_values("start")
-                (line,) = below.plot(range(len(along)), along.score, look, color=colour)
-            line.set_label(f"{board.title_of(task)}: {', '.join(map('{:g}'.format, along.start))}")
+                along = frame[(frame.task == task) & (frame.method == method)].sort_values("point.delay_high")
+                (line,) = below.plot(range(len(along)), 100 * along.score_mean, look, color=colour)
+            line.set_label(f"{board.title_of(task)}: {', '.join(map('{:g}'.format, along['point.delay_high']))}")
         below.set_xticks(range(3), ["short", "medium", "long"])
         below.set(xlabel="longest delay at the start (steps: see below)", ylabel="test accuracy (%)")
         below.set_title("DelRec: learned (solid), fixed (dashed)")
         below.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22))
         return drawing.text_of(figure)
-
-
-def _start(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of one of `SWEEPS`: its task, method, longest first delay, and score in percent."""
-    method, _, _ = row["method"].partition(" ")
-    score = 100 * row["score_mean"]
-    return {"task": row["task"], "method": method, "start": row["point"]["delay_high"], "score": score}

@@ -1,42 +1,29 @@
-"""Published values: they stand beside ours with source and selection, and are never ranked with them."""
+"""Published values: they stand beside ours with source and selection, and are never ranked with them.
 
-import csv
+A line of `published.csv` holds a fraction (accuracy) or an NMSE; texts are empty where not stated. `ours` is the method
+of the suite. `rerun_by` names the authors of another paper where the value is from its table, to which `source` then
+leads.
+"""
+
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
+
+import pandas as pd
 
 _OPTIONS = {"mackey-glass": {"tau": 17, "horizon": 20}}  # of a task, which its published values are for
 
 
-class Published(NamedTuple):
-    """A line of `published.csv`: a fraction (accuracy) or an NMSE; texts are empty where not stated.
-
-    `ours` is the method of the suite. `rerun_by` names the authors of another paper where the value is from its table,
-    to which `source` then leads.
-    """
-
-    method: str
-    task: str
-    metric: str
-    value: float
-    parameters: str
-    selection: str
-    source: str
-    ours: str
-    rerun_by: str
-
-
 @cache
-def _values() -> dict[tuple[str, str], Published]:
+def _values() -> dict[tuple[str, str], Any]:
     with (files(__package__) / "published.csv").open(encoding="utf-8") as file:
-        rows: list[dict[str, Any]] = list(csv.DictReader(file))
-    found = [Published(**row | {"value": float(row["value"])}) for row in rows]
-    return {(one.task, one.ours): one for one in found}
+        lines: Any = pd.read_csv(file, keep_default_na=False)
+    return {(one.task, one.ours): one for one in lines.itertuples(index=False)}
 
 
-def published_for(task: str, stamp: str | None, method: str, options: Mapping[str, Any]) -> Published | None:
-    """The published value of a method on the very data of a row, or None: a part of it, or a stand-in, has none.
+def published_for(task: str, stamp: str | None, method: str, options: Mapping[str, Any]) -> Any:
+    """The line of a method's published value on the very data of a row, or None: a part of it, or a stand-in, has none.
 
     A user's own copy of all official files counts as the task. `stamp` says whose data it is; None of a row that has a
     size and a latency alone.

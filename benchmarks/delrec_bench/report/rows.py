@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from delrec_bench.metrics import metric_named
 from delrec_bench.metrics.metric import Metric
-from delrec_bench.records import DATA_KINDS, Asked, Record, canonical_json
+from delrec_bench.records import DATA_KINDS, Asked, Failure, Record, canonical_json
 from delrec_bench.records.results import activity
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, Expected
@@ -39,7 +39,7 @@ class Row:
     asked: Expected
     records: tuple[Record, ...] = ()  # its runs, by repetition
     latency: Record | None = None  # the measurement that belongs to it
-    diverged: tuple[int, ...] = ()  # repetitions without a score, since their training left the finite numbers
+    diverged: tuple[Failure, ...] = ()  # its runs without a score, since their training left the finite numbers
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -156,8 +156,9 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
     alike = [r for r in latency if (r.task, r.method, r.configuration.get(which)) == (task, asked.base, value)]
     measured = alike[-1] if alike else None
     of = group or ([measured] if measured else [])
-    lost = sorted(failure.repetition for failure in declared.lost(task, asked.method))
-    commands = [one.command for one in group or declared.lost(task, asked.method)] or [asked.command]
+    lost = [f for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, asked.method)]
+    lost.sort(key=lambda failure: failure.repetition)
+    commands = [one.command for one in group or lost] or [asked.command]
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
         "task": task,
         "data": str(group[0].data.get("stamp") or group[0].data["kind"]) if group else None,  # a latency uses no data
@@ -176,7 +177,7 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
         "engine": [r.engine for r in of],
         "device": [r.device for r in of],
         "host": [r.measured.get("host") for r in of],
-        "code_revision": [revision(one) for one in [*group, *declared.lost(task, asked.method)] or of],
+        "code_revision": [revision(one) for one in [*group, *lost] or of],
     }
     for name, texts in told.items():  # a host has blanks of its own
         values[name] = ("; " if name == "host" else " ").join(dict.fromkeys(filter(None, texts))) or None

@@ -152,7 +152,7 @@ def rates_cell(row: Row) -> Cell:
 
 def repetitions(row: Row) -> str:
     """Every repetition of a row, those that diverged too."""
-    told = {i: row.metric.format(s) for i, s in row.scores.items()} | dict.fromkeys(row.diverged, "diverged")
+    told = {i: row.metric.format(s) for i, s in row.scores.items()} | {f.repetition: "diverged" for f in row.diverged}
     return ", ".join(f"r{i} {text}" for i, text in sorted(told.items()))
 
 

@@ -12,7 +12,6 @@ from delrec_bench.config import Seeds
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError, DivergedError
 from delrec_bench.methods.method import MethodTable
-from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
 from delrec_bench.tasks.task import Task
 from delrec_bench.training import HeldOut, engines_of, score_test
@@ -79,7 +78,6 @@ def evaluate_network(
     data = task.read(TaskOptions(**options), seeds.split, seeds.permutation, None, workspace)
     model: Any = network if isinstance(network, Trainable) else _Wrapped(network)
     first = next(network.parameters(), torch.empty(0))
-    dtype = "float64" if first.dtype == torch.float64 else "float32"
     training = network.training
     try:
         check_outputs(model, data.test, data.classes, first.device.type)
@@ -91,7 +89,6 @@ def evaluate_network(
         raise BenchError(f"the network does not fit task '{data.name}', {shape}: {error}") from error
     finally:
         network.train(training)
-    total = len(data.test.targets)
     return {
         "task": data.name,
         "data": data.stamp,
@@ -99,16 +96,14 @@ def evaluate_network(
         "repetition": repetition,
         "metric": data.metric,
         "score": scored.score,
-        "correct": int((scored.predictions == data.test.targets).sum())
-        if metric_named(data.metric).classifies
-        else None,
-        "total": total,
+        "correct": int((scored.predictions == data.test.targets).sum()) if data.classifies else None,
+        "total": len(data.test.targets),
         **{f"parameters_{name}": count for name, count in count_parameters(model).items()},
         "kind": "run",
         "step_ms": data.step_ms or None,
         "steps": data.steps,
         "representation": data.representation,
-        "dtype": dtype,
+        "dtype": "float64" if first.dtype == torch.float64 else "float32",
         "engine": engines_of(model),
         "device": first.device.type,
         "data_digest": data.digest,

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from delrec_bench.errors import DivergedError
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.fingerprint import fingerprint
 from delrec_bench.training.optimisation import Optimisation
-from delrec_bench.training.resuming import CheckpointError, Keeper, capture, restore, seed_everything
+from delrec_bench.training.resuming import Keeper, capture, restore, seed_everything
 from delrec_bench.training.scoring import HeldOut, check_outputs, diverging, evaluate, predict, scores_of
 
 Progress = Callable[[dict[str, Any]], None]
@@ -60,23 +60,6 @@ class Fit:
     epoch_seconds: list[float] = field(default_factory=list)  # wall time of each
     fingerprint: dict[str, Any] = field(default_factory=dict)  # before training, see `training.fingerprint`
 
-    def checkpoint(self, model: Any, optimisation: Optimisation) -> dict[str, Any]:
-        """Return all that a later call needs to go on after the last epoch."""
-        return {**capture(model, optimisation), "fit": {item.name: getattr(self, item.name) for item in fields(self)}}
-
-    @classmethod
-    def going_on(cls, saved: Mapping[str, Any], model: Any, optimisation: Optimisation) -> "Fit":
-        """Return the training as it stood at a checkpoint; network, optimisers and random states are put back.
-
-        A `CheckpointError` says that it is of another network, or incomplete.
-        """
-        try:
-            fitted = cls(**saved["fit"])
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{type(error).__name__}: {error}") from error
-        restore(saved, model, optimisation)
-        return fitted
-
 
 @flush_denormals()  # gradients over hundreds of steps decay to them, and cost many times as much there
 def fit(
@@ -115,13 +98,14 @@ def fit(
     measure = metric_named(metric)
     optimisation = Optimisation(model, config, metric, updates=math.ceil(len(train) / config.batch))
     saved = keeper.checkpoint() if keeper is not None else None
+    result = Fit()
     if saved is not None:
-        result = Fit.going_on(saved, model, optimisation)
+        restore(saved, model, optimisation, result)
     else:
         with diverging("epoch 1"):
             if classes is not None:
                 check_outputs(model, train, classes, device)
-            result = Fit(fingerprint=fingerprint(model, train, device))
+            result.fingerprint = fingerprint(model, train, device)
     for epoch in range(len(result.history), config.epochs):
         start = time.perf_counter()
         with diverging(f"epoch {epoch + 1}"):
@@ -144,7 +128,7 @@ def fit(
         result.history.append(entry)
         result.epoch_seconds.append(time.perf_counter() - start)
         if keeper is not None:
-            keeper.epoch_ended(entry, lambda: result.checkpoint(model, optimisation))
+            keeper.epoch_ended(entry, lambda: capture(model, optimisation, result))
         if progress is not None:
             progress({**entry, "epochs": config.epochs})
     model.load_state_dict(result.state)

@@ -32,19 +32,24 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
-def capture(model: Any, optimisation: Optimisation) -> dict[str, Any]:
-    """Return all that the next epoch depends on, apart from its number and the data, as tensors and plain values."""
+def capture(model: Any, optimisation: Optimisation, fit: Any) -> dict[str, Any]:
+    """Return all that the next epoch depends on, apart from its number and the data, as tensors and plain values.
+
+    fit: What the training came to so far, a dataclass.
+    """
     return {
         "model": model.state_dict(),
         "buffers": _unsaved_buffers(model),
         "optimisation": optimisation.state(),
         "random": random_states(),
+        "fit": dict(vars(fit)),
     }
 
 
-def restore(saved: Mapping[str, Any], model: Any, optimisation: Optimisation) -> None:
+def restore(saved: Mapping[str, Any], model: Any, optimisation: Optimisation, fit: Any) -> None:
     """Put back what `capture` took, the random states last; a `CheckpointError` leaves the network between the two."""
     try:
+        vars(fit).update({name: saved["fit"][name] for name in vars(fit)})
         model.load_state_dict(saved["model"])
         _put_buffers(model, saved["buffers"])
         optimisation.restore(saved["optimisation"])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from delrec import LIF, FeedforwardDelays, Neuron, RecurrentDelays, SpikingLayer
-from delrec.engines import Request, scan
+from delrec.engines import Request
+from delrec.engines import run as run_engine
 from delrec.testing import check_rules
 from delrec_baselines import ALIF, AdLIF, CAdLIF, CSiLIF, LearnedLeak, SEAdLIF, SiLIF
 
@@ -37,7 +38,7 @@ def current(seed: int = 1, size: int = N, scale: float = 6.0) -> torch.Tensor:
 
 def run(neuron: Neuron, inputs: torch.Tensor) -> np.ndarray:
     with torch.no_grad():
-        spikes = scan("reference", Request(inputs, neuron)).spikes
+        spikes = run_engine("reference", Request(inputs, neuron)).spikes
     assert 0.01 < float(spikes.mean()) < 0.9  # a comparison of silence proves nothing
     return spikes.numpy()
 

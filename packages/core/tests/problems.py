@@ -26,7 +26,7 @@ COMPILED_ON = [("cpu", "cpu"), pytest.param("triton", CARD, marks=SLOWLY if CARD
 
 
 def run(engine, trace=True, **arguments):
-    return interface.scan(engine, Request(trace=trace, **arguments))
+    return interface.run(engine, Request(trace=trace, **arguments))
 
 
 class SmoothATan(ATan):

@@ -4,7 +4,8 @@ import delrec
 import pytest
 import torch
 from delrec import LIF, FeedforwardDelays, NotFiniteError, RecurrentDelays, SpikingLayer
-from delrec.engines import EngineError, Request, scan
+from delrec.engines import EngineError, Request
+from delrec.engines import run as run_engine
 from delrec.engines.events.network import EventNetwork
 from delrec.linear import SpikeLinear
 from hypothesis import given, settings
@@ -65,7 +66,7 @@ def deployed(layers, x):
             elif isinstance(layer, nn.BatchNorm1d):
                 x = layer(x.flatten(0, 1)).view(x.shape)
             elif isinstance(layer, LIF):
-                x = scan("reference", Request(x, layer, trace=True)).states[0]
+                x = run_engine("reference", Request(x, layer, trace=True)).states[0]
             else:
                 x = layer(x)
             if isinstance(layer, SpikingLayer):
@@ -140,12 +141,12 @@ def test_a_layer_equals_the_reference(form):
 def test_what_events_cannot_do_is_an_error_that_says_so():
     current = torch.randn(5, 2, 3, requires_grad=True)
     with pytest.raises(EngineError, match="no gradients"):
-        scan("events", Request(current, LIF().attach(3)))
+        run_engine("events", Request(current, LIF().attach(3)))
     learned = LIF()
     learned.start = nn.Parameter(torch.zeros(()))
     learned.initial = lambda: (learned.start,)
     with pytest.raises(EngineError, match="no gradients"):
-        scan("events", Request(current.detach(), learned.attach(3)))
+        run_engine("events", Request(current.detach(), learned.attach(3)))
     layer = SpikingLayer(3, engine="cpu")
     layer.neuron = LIF()
     with pytest.raises(EngineError, match=r"it belongs to no layer: call its attach\(N\) first"):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from delrec import LIF, Surrogate
 from delrec.delays import triangle_sides
-from delrec.engines import EngineError, Request, scan
+from delrec.engines import EngineError, Request
+from delrec.engines import run as run_engine
 from delrec.feedforward import FeedforwardDelays
 from delrec.verify import check_file
 from hypothesis import HealthCheck, given, settings
@@ -234,7 +235,7 @@ def test_two_runs_give_the_same_bits(form, sigma):
 def test_what_it_cannot_take_is_named():
     arguments = made("soft", "axonal", 3, 1, 3, 0.0)
     with pytest.raises(EngineError, match="runs in float32 and float64, not in torch.bfloat16"):
-        scan("triton", Request(**{k: v.bfloat16() if torch.is_tensor(v) else v for k, v in arguments.items()}))
+        run_engine("triton", Request(**{k: v.bfloat16() if torch.is_tensor(v) else v for k, v in arguments.items()}))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from delrec import engines as interface
 from delrec.delays import triangle_kernel
 from delrec.engines import engine_for, triton
 from delrec.training import count_parameters
-from problems import ENGINES, problem
+from problems import ENGINES
 from torch.autograd import forward_ad
 
 layer, current = (partial(made, dtype=torch.float32) for made in (problems.layer, problems.current))
@@ -245,44 +245,6 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
     monkeypatch.setattr(triton, "INTERPRETED", False, raising=False)
     with pytest.raises(EngineError, match="on CPU tensors where TRITON_INTERPRET=1 was set before"):
         layer(engine="triton")(current())
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(
-    ("name", "change", "said"),
-    [
-        ("delay", lambda t: t[:1], "delay is"),
-        ("delay", lambda t: t.repeat(2), "delay is"),
-        ("weight", lambda t: t[:2], "weight is"),
-        ("weight", lambda t: t.float(), "one dtype"),
-        ("width", lambda t: t.expand(3, 3), "width is"),
-        ("mask", lambda t: t[:, :1], "mask is"),
-        ("mask", lambda t: t.clone().requires_grad_(), "mask requires a gradient"),
-        ("current", lambda t: t[0], "current is"),
-        ("delay", lambda t: None, "without delay and width"),
-        ("mask", lambda t: t.float(), "one dtype"),
-        ("delay", lambda t: t.to(torch.complex64), "floating point"),
-        ("taps", lambda _: torch.ones(3, 1, dtype=torch.float64), "taps is"),
-        ("taps", lambda _: torch.ones(3, 4), "one dtype"),
-        ("lengths", lambda _: torch.ones(3, dtype=torch.int64), "lengths is"),
-        ("lengths", lambda _: torch.ones(2), "whole numbers"),
-        ("keep", lambda _: 0, "keep = 0"),
-        ("limit", lambda _: 0, "limit = 0"),
-        (
-            "state",
-            lambda _: interface.rest_state(LIF().attach(3), torch.zeros(1, 3, dtype=torch.float64)),
-            r"batch 2 and 3 neurons",
-        ),
-    ],
-)
-def test_what_an_engine_would_read_beyond_its_end_is_refused(engine, name, change, said):
-    """A delay of one element was read beyond it: another number on triton, a segmentation fault on cpu."""
-    arguments = problem("soft", "axonal", 5, 2, 3, 1.0, mask="sample")
-    given = arguments.get(name)
-    arguments[name] = change(None if given is None else given.detach())
-    request = interface.Request(**arguments)
-    with pytest.raises((ValueError, TypeError), match=said):
-        interface.scan(engine, request)
 
 
 @pytest.mark.parametrize(

@@ -87,18 +87,6 @@ def test_the_membrane_is_found_by_name_wherever_it_stands(kind):
     assert torch.equal(membrane[0], layer(cell)(X[:1], return_state=True).state.states[1])
 
 
-@pytest.mark.parametrize("cell", [Cell, lambda: plain])
-@pytest.mark.parametrize("make", [lambda n: SpikingLayer(6, neuron=n, engine="reference").double(), layer])
-def test_segments_are_the_whole_where_the_first_step_makes_the_state(make, cell):
-    """It was lost between segments, and the membrane was read as the history."""
-    made = make(cell())
-    whole = made(X, return_state=True)
-    made.segment = 5
-    parts = made(X, return_state=True)
-    assert torch.equal(parts.spikes, whole.spikes) and whole.spikes.any()
-    assert all(torch.equal(a, b) for a, b in zip(parts.state.states, whole.state.states, strict=True))
-
-
 def test_a_state_of_another_number_of_tensors_is_told():
     def cell(current, state):
         v = current if state is None else state[0] + current

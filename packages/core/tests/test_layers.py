@@ -8,7 +8,7 @@ import torch
 from delrec import LIF, BatchNorm, DelayInit, FeedforwardDelays, RecurrentDelays, SigmaSchedule, SpikingLayer, Triangle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import ENGINES, F64, SmoothATan, gradients
+from problems import ENGINES, F64, SmoothATan
 from torch import nn
 from torch.autograd import gradcheck
 
@@ -139,24 +139,6 @@ def test_the_environment_overrides_auto_only(monkeypatch):
     explicit = RecurrentDelays(4, engine="reference", neuron=LIF(surrogate=Triangle(1.0)))
     explicit(torch.zeros(3, 2, 4))
     assert explicit.engine_used == "reference"
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("options", [{"dropout": 0.3, "dropout_mask": "step"}, {"delays": "none"}], ids=str)
-def test_a_layer_in_segments_is_the_same_layer_and_keeps_less(engine, options):
-    def run(segment):
-        made = layer(size=16, segment=segment, engine=engine, **options)
-        x, kept = current(steps=13, size=16).requires_grad_(), []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
-            spikes = made(x)
-        return spikes.detach(), gradients(made, spikes, x), sum(kept)
-
-    whole, grads, all_kept = run(None)
-    parts, grads_of_parts, few_kept = run(6)
-    assert torch.equal(parts, whole)
-    torch.testing.assert_close(grads_of_parts, grads, rtol=1e-9, atol=1e-9)
-    if engine == "reference":
-        assert few_kept < all_kept
 
 
 @pytest.mark.parametrize("assign", [False, True])

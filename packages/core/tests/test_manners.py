@@ -63,7 +63,6 @@ LAYERS = {
     "shared": lambda e: recurrent(e, delays="shared", max_delay=4),
     "none": lambda e: recurrent(e, delays="none"),
     "batch first": lambda e: recurrent(e, batch_first=True),
-    "segments": lambda e: recurrent(e, segment=4),
     "feedforward v1": lambda e: FeedforwardDelays(N, N, window=5, engine=e),
     "feedforward gauss": lambda e: FeedforwardDelays(N, N, window=5, kernel="gauss", spread=1.0, engine=e),
     "linear": lambda e: SpikeLinear(N, N, engine=e),
@@ -76,10 +75,10 @@ LAYERS = {
     ),
 }
 # of each way through the triton engine one
-WAYS = ("axonal two states", "spiking", "segments", "feedforward v1", "stack")
+WAYS = ("axonal two states", "spiking", "feedforward v1", "stack")
 ON_TRITON = [pytest.param(n, "triton", marks=SLOWLY) for n in WAYS]
 EVERY = pytest.mark.parametrize("name, engine", [(n, e) for n in LAYERS for e in ("reference", "cpu")] + ON_TRITON)
-ON_REFERENCE = ("axonal learned", "synaptic", "batch first", "segments", "feedforward gauss", "stack")
+ON_REFERENCE = ("axonal learned", "synaptic", "batch first", "feedforward gauss", "stack")
 COMPILED = [(n, "cpu") for n in LAYERS] + [(n, "reference") for n in ON_REFERENCE]
 COMPILED += [*ON_TRITON, *(pytest.param(n, "triton", marks=SLOWLY) for n in ("synaptic", "shared"))]
 
@@ -211,17 +210,7 @@ def test_two_forwards_before_one_backward_and_a_graph_kept(name, engine):
         assert_close(gradients(module, first, x), one)
 
 
-@pytest.mark.parametrize("engine", ["reference", "cpu"])
-def test_an_edit_before_segments_run_again_is_caught(engine):
-    module, x = made("segments", engine), sequence().requires_grad_()
-    out = module(x)
-    with torch.no_grad():
-        module.weight.mul_(2)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        out.sum().backward()
-
-
-@pytest.mark.parametrize("name", [n for n in LAYERS if n != "segments"])
+@pytest.mark.parametrize("name", list(LAYERS))
 def test_double_backward_is_right_on_the_reference(name):
     """Against finite differences of the gradient: with smooth spikes in place of steps, all is differentiable."""
     module, x = made(name), sequence(5, 2)

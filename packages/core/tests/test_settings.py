@@ -22,7 +22,7 @@ SETTINGS = {
     RECURRENT: {
         "sigma": [*NUMBERS, -1.0], "dropout": [*NUMBERS, -0.1, 1.0], "learn": FLAGS, "learn_spread": FLAGS,
         "batch_first": FLAGS, "self_connections": FLAGS, "max_delay": [2.5, True, -1, "a", 2**24 + 1, 2**63],
-        "segment": [0, True, 2.0], "delays": ["dendritic", 1, None], "rounding": ["up"], "dropout_mask": ["batch"],
+        "delays": ["dendritic", 1, None], "rounding": ["up"], "dropout_mask": ["batch"],
         "engine": ["gpu", 5, []], "delay_init": ["uniform"], "neuron": [3, nn.ReLU()], **PLACES,
     },
     SpikingLayer: {"size": [*WHOLE, 0]},

@@ -56,8 +56,6 @@ class RecurrentDelays(SpikingLayer):
             rounded delays. "none" never rounds.
         dropout_mask: "sequence" draws one mask per forward pass, "step" one per time step.
         self_connections: If False, neurons have no connection to themselves (zero diagonal).
-        segment: Gradient checkpointing: store the state only every `segment` steps and recompute the rest in the
-            backward pass, with the same gradients. Calls that return the membrane or take lengths store everything.
 
     Attributes:
         weight: (N, N), [receiver, sender], orthogonal at the start.
@@ -89,11 +87,9 @@ class RecurrentDelays(SpikingLayer):
         max_delay: int | None = None, engine: str = "auto", batch_first: bool = False,
         device: torch.device | str | None = None, dtype: torch.dtype | None = None, delay_init: DelayInit | None = None,
         rounding: Rounding = "restore", dropout_mask: Literal["sequence", "step"] = "sequence",
-        self_connections: bool = True, segment: int | None = None,
+        self_connections: bool = True,
     ) -> None:  # fmt: skip
-        super().__init__(
-            size, neuron=neuron, engine=engine, batch_first=batch_first, segment=segment, device=device, dtype=dtype
-        )
+        super().__init__(size, neuron=neuron, engine=engine, batch_first=batch_first, device=device, dtype=dtype)
         self.delay_kind = choose("delays", delays, *get_args(DelayKind))
         self.dropout_mask = choose("dropout_mask", dropout_mask, "sequence", "step")
         self.rounding = choose("rounding", rounding, *get_args(Rounding))

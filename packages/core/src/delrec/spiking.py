@@ -8,10 +8,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from delrec.checks import FiniteWatch, Lengths, check_input, check_place, ends_of, flag, whole
-from delrec.engines import Output, Request, State, check_state, engine_for, rest_state, run, transforming
+from delrec.engines import Request, State, check_state, engine_for, run, transforming
 from delrec.foreign import as_neuron
 from delrec.layer import Layer, exact_dtype, plain_arithmetic, trainable
 from delrec.neurons import Neuron
@@ -29,7 +28,7 @@ class SpikingLayer(Layer):
     """N spiking neurons without recurrent connections.
 
     Args:
-        size, neuron, engine, batch_first, segment, device, dtype: As in `RecurrentDelays`.
+        size, neuron, engine, batch_first, device, dtype: As in `RecurrentDelays`.
 
     Raises ValueError for a setting out of range, naming it.
     """
@@ -38,8 +37,7 @@ class SpikingLayer(Layer):
 
     def __init__(
         self, size: int, *, neuron: Neuron | Callable[..., Any] | None = None, engine: str = "auto",
-        batch_first: bool = False, segment: int | None = None, device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        batch_first: bool = False, device: torch.device | str | None = None, dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         engine_for(engine, "cpu")
@@ -52,7 +50,6 @@ class SpikingLayer(Layer):
         self.engine = engine
         self.engine_used: str | None = None
         self.batch_first = flag("batch_first", batch_first)
-        self.segment = None if segment is None else whole("segment", segment)
         self._watch = FiniteWatch()
 
     def forward(
@@ -93,14 +90,12 @@ class SpikingLayer(Layer):
                 check_state(state, self.neuron, sequence)
                 state = state.map(trainable) if torch.is_grad_enabled() else state
             parts = self._connections(sequence)
-            at_once = return_membrane or lengths is not None or not torch.is_grad_enabled()
-            segment = None if at_once or self.segment is None or len(sequence) <= self.segment else self.segment
-            keep = self._history(parts, sequence, state) if return_state or segment else 1  # segments pass it on
+            keep = self._history(parts, sequence, state) if return_state else 1
             ends = None if lengths is None else ends_of(lengths, sequence)
             request = Request(
                 sequence, self.neuron, **parts, state=state, lengths=ends, trace=return_membrane, keep=keep
             )
-            out = run(self.engine, request) if segment is None else scan_in_segments(self.engine, request, segment)
+            out = run(self.engine, request)
             self.engine_used = out.engine
             for values in out.final.states:
                 self._watch.check(values, "the state of the neurons is NaN or infinite: training diverged")
@@ -131,41 +126,3 @@ class SpikingLayer(Layer):
     def clamp_(self) -> None:
         """Clamp the neuron's parameters to their range, after an optimiser step."""
         self.neuron.clamp_()
-
-
-def scan_in_segments(engine: str, request: Request, segment: int) -> Output:
-    """Run a request without trace and lengths in segments, each of which is run again in the backward pass.
-
-    Spikes, final state and gradients are those of `run`. Only the input is stored, and between segments the state.
-    """
-    state = rest_state(request.neuron, request.current) if request.state is None else request.state
-    cut, mask = state.cut, request.mask
-    used: set[str] = set()
-
-    # what `piece` reads besides its arguments: torch does not know that the backward pass reads it again
-    eager = not torch.compiler.is_compiling()
-    parts = (request.weight, request.delay, request.width, mask, request.taps, *request.neuron.parameters())
-    read = [t for t in parts if t is not None] if eager else []
-    versions = [t._version for t in read]
-
-    def piece(part: Tensor, part_mask: Any, cut: bool, *carried: Tensor) -> Any:  # torch 2.5 reads plain types only
-        if [t._version for t in read] != versions:
-            raise RuntimeError(
-                "a weight, delay or parameter was modified by an inplace operation between the forward and the "
-                "backward pass of a layer with segments: call backward() first"
-            )
-        begin = State(carried[:-1], carried[-1], cut)
-        out = run(engine, request.changed(current=part, mask=part_mask, state=begin))
-        if eager:  # a side effect, which a checkpoint in a graph may not have
-            used.add(out.engine)
-        return out.spikes, *out.final.states, out.final.history
-
-    spikes, carried = [], (*state.states, state.history)
-    for begin in range(0, request.current.shape[0], segment):
-        part = slice(begin, begin + segment)
-        part_mask = mask[part] if mask is not None and mask.dim() == 3 else mask
-        first, *now = checkpoint(piece, request.current[part], part_mask, cut, *carried, use_reentrant=False)
-        spikes.append(first)
-        cut = cut or now[-1].shape[0] < carried[-1].shape[0] + first.shape[0]
-        carried = tuple(now)
-    return Output(torch.cat(spikes), (), State(carried[:-1], carried[-1], cut), "+".join(sorted(used)))

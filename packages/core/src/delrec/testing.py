@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from delrec.engines import Request, scan
+from delrec.engines import Request, run
 from delrec.neurons import Neuron
 
 
@@ -26,7 +26,7 @@ def check_rules(neuron: Neuron, *, engine: str = "cpu") -> None:
     def results(name: str) -> dict[str, Tensor]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # random states at the start are drawn alike
-            out = scan(name, Request(current=current, neuron=neuron, trace=True))
+            out = run(name, Request(current=current, neuron=neuron, trace=True))
         values = {"spikes": out.spikes} | dict(zip(neuron.states, out.states, strict=True))
         pull = torch.Generator().manual_seed(1)
         pulls = [torch.randn(v.shape, generator=pull, dtype=v.dtype) for v in values.values()]

@@ -160,14 +160,8 @@ def engine_for(name: str, device: str) -> tuple[Engine, bool]:
     return loaded[name], named
 
 
-def scan(name: str, request: Request) -> Output:
-    """Check a request and `run` it. Raises what `check` and `run` raise."""
-    check(request)
-    return run(name, request)
-
-
 def run(name: str, request: Request) -> Output:
-    """Run a request that is known to fit, on the named engine or the one that "auto" chooses.
+    """Run a request whose tensors are known to fit, on the named engine or the one that "auto" chooses.
 
     Raises EngineError if a named engine cannot run it, ValueError for an unknown name.
     """
@@ -180,45 +174,6 @@ def run(name: str, request: Request) -> Output:
     if reason is None:
         return chosen.scan(request)
     return _give_way(chosen, named, reason).scan(request)
-
-
-def check(request: Request) -> None:
-    """Raise ValueError for shapes, dtypes and devices that do not fit: compiled kernels check no bounds.
-
-    Raises TypeError for a state that is not a `State`. Values are not checked: layers keep delays within their range.
-    """
-    current = request.current
-    if current.dim() != 3:
-        raise ValueError(f"current is {_shown(current)}; it must be (T, B, N)")
-    steps, batch, size = current.shape
-    wanted = {
-        "weight": ((size, size),),
-        "delay": ((size,), (size, size)),
-        "width": ((), (size,)),
-        "mask": ((batch, size), (steps, batch, size)),
-        "lengths": ((batch,),),
-        "taps": () if request.taps is None else ((size, max(2, request.taps.shape[-1])),),
-    }
-    for name, shapes in wanted.items():
-        tensor = getattr(request, name)
-        if tensor is None:
-            continue
-        if not any(_is_of(tensor, shape) for shape in shapes):
-            allowed = " or ".join(map(str, shapes))
-            raise ValueError(f"{name} is {_shown(tensor)}; with a current {_shown(current)} it must be {allowed}")
-        if tensor.is_floating_point() == (name == "lengths"):
-            raise ValueError(f"{name} is {_shown(tensor)}: delays and widths are floating point, lengths whole numbers")
-        if tensor.device != current.device or (name in ("weight", "mask", "taps") and tensor.dtype != current.dtype):
-            raise ValueError(f"{name} is {_shown(tensor)} and current {_shown(current)}: use one dtype and device")
-    if request.mask is not None and request.mask.requires_grad:
-        raise ValueError("mask requires a gradient, but none is computed: give mask.detach()")
-    if request.weight is not None and request.taps is None and (request.delay is None or request.width is None):
-        raise ValueError("weight is given without delay and width, or taps: a recurrent current needs them")
-    for name, count in (("keep", request.keep), ("limit", request.limit)):
-        if count is not None and count < 1:
-            raise ValueError(f"{name} = {count!r}: at least 1 step, or None")
-    if request.state is not None:
-        check_state(request.state, request.neuron, current)
 
 
 def _is_of(tensor: Tensor, shape: tuple[int, ...]) -> bool:
@@ -249,10 +204,6 @@ def check_state(state: State, neuron: Neuron, current: Tensor) -> None:
             )
     if len(state.history) < 1:
         raise ValueError("state has a history of 0 steps: it must hold at least the last one")
-
-
-def _shown(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
 
 
 def longest_tap(request: Request) -> int | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from delrec.checks import readable
 from delrec.delays import kernel_length, window_taps
-from delrec.engines import ENGINES, Engine, Output, Request, State, check, check_history, longest_tap
+from delrec.engines import ENGINES, Engine, Output, Request, State, check_history, longest_tap
 from delrec.neurons import ATTACHED, neuron_of
 
 # the scan reads values on the host, so mode="reduce-overhead" must leave it out of its CUDA graphs; torch 2.5 lacks it
@@ -259,9 +259,10 @@ class Compiled(Engine):
                 _check_reach(history, delay, width, request.limit)
         coefficients, size = neuron.table(current), current.shape[-1]
         # a parameter may have been replaced by one of another shape, and kernels check no bounds
-        for tensor, least, most in ((request.weight, 2, 2), (delay, 1, 2), (width, 0, 1)):
+        shaped = {"weight": (request.weight, 2, 2), "delay": (delay, 1, 2), "width": (width, 0, 1)}
+        for name, (tensor, least, most) in shaped.items():
             if tensor is not None and not least <= tensor.shape.count(size) == tensor.dim() <= most:
-                check(request)
+                raise ValueError(f"{name} is of shape {tuple(tensor.shape)}, but the layer has {size} neurons")
         if coefficients.shape[1] != 1 and coefficients.shape[1] != size:
             kind = type(neuron).__name__
             raise ValueError(f"coefficients() of {kind} are for {coefficients.shape[1]} neurons; the layer has {size}")
