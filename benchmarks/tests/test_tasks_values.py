@@ -44,7 +44,7 @@ def test_digits_are_permuted_pixels_and_each_seed_changes_only_its_own_axis(load
     assert torch.equal(data.train.targets, permutation.train.targets)
     assert torch.equal(data.test.batch(torch.arange(9)), split.test.batch(torch.arange(9)))
     assert data.digest == split.digest == permutation.digest
-    assert data.digest.startswith("9c89b0a9f3db"), "scikit-learn's digits are others"
+    assert data.digest.startswith("9c89b0a9f3db"), "scikit-learn ships other images than before"
 
 
 def test_a_task_whose_targets_are_not_its_classes_is_named(load):
@@ -74,7 +74,7 @@ def test_times_arrive_as_one_step_of_four_values_the_same_in_every_repetition(lo
     assert data.train.targets[:5].tolist() == [2, 1, 2, 1, 1]
     other = load("yin-yang", split_seed=3, binning="times")
     assert torch.equal(data.train.batch(torch.arange(5000)), other.train.batch(torch.arange(5000)))
-    assert data.digest.startswith("21a3aedd0d5c"), "numpy's RandomState draws others"
+    assert data.digest.startswith("21a3aedd0d5c"), "numpy draws other points than before"
 
 
 def test_bins_hold_one_spike_a_channel_at_its_time(load):

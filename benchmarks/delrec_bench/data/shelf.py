@@ -61,8 +61,11 @@ def _entries(file: Path) -> list[Listed]:
     """The entries of one .dvc file, their paths below the root."""
     prefix = "" if file.name == MARKER else "data/"
     try:
+        text = file.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):  # they could fill any memory
+            raise yaml.YAMLError("it contains an alias, which DVC never writes")
         # this loader leaves numbers as text, since a digest may be of digits alone, and makes no objects
-        content = yaml.load(file.read_text(encoding="utf-8"), yaml.BaseLoader) or {"outs": []}
+        content = yaml.load(text, yaml.BaseLoader) or {"outs": []}
         more = {"url": content["deps"][0]["path"]} if "deps" in content else {}
         tables = [{**out, "path": f"{prefix}{out['path']}", **more} for out in content["outs"]]
     except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, ValueError, RecursionError) as error:
