@@ -115,6 +115,13 @@ def test_a_study_has_settings_for_every_run_for_a_task_for_a_method_and_for_both
     assert of["delrec-axonal", "yin-yang"] == {"budget": 2000, "training.batch": 16, "training.epochs": 9, **theirs}
 
 
+def test_a_date_is_refused_like_any_other_value_of_a_wrong_type(own):
+    request = own(MINE, "epochs = 3", "epochs = 2020-01-01").requests[0]
+    assert "2020-01-01" in request.command(), "it was a crash"
+    with pytest.raises(BenchError, match=r"training.epochs is datetime.date\(2020, 1, 1\)"):
+        settle(request, METHODS[request.method], TASKS[request.task])
+
+
 def test_the_command_line_narrows_a_study_and_gives_it_data(own):
     found = own(MINE, wanted=expansion.Wanted(("delrec-axonal", "lif"), ("shd",), 4, by_task(["shd=~/mine"])))
     assert [r.method for r in found.requests] == ["lif", "delrec-axonal"] * 4, "in the study's order"

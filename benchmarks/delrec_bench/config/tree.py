@@ -57,7 +57,8 @@ def toml_value(value: Any) -> str:
         with suppress(BenchError):
             if parse_setting(f"key={value}")[1] == value:
                 return value
-    return json.dumps(value, ensure_ascii=False)  # JSON's strings, numbers and lists are TOML's too
+    # JSON's strings, numbers and lists are TOML's too; a date is refused elsewhere, as no setting is one
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 @settings("--")

@@ -33,10 +33,7 @@ def seed_everything(seed: int) -> None:
 
 
 def capture(model: Any, optimisation: Optimisation, fit: Any) -> dict[str, Any]:
-    """Return all that the next epoch depends on, apart from its number and the data, as tensors and plain values.
-
-    fit: What the training came to so far, a dataclass.
-    """
+    """Return all that the next epoch depends on but its number and the data, and what `fit`, a dataclass, holds."""
     return {
         "model": model.state_dict(),
         "buffers": _unsaved_buffers(model),
