@@ -240,10 +240,14 @@ def axis(text):
         ('control = "delrec-axonal-fixed"', 'control = "delrec-axonal"', "compares delrec-axonal with itself"),
         (*small('without = { lfi = ["digits"] }'), "has no method 'lfi'; did you mean 'lif'"),
         (*small("draw = { 'network.tua' = [1.0] }"), "did you mean 'network.tau'"),
-        (*set_("digit = { epochs = 3 }"), "set: unknown key 'digit.epochs'"),
+        (*set_("digit = { epochs = 3 }"), "has no setting, method or task 'digit'; did you mean 'digits'"),
+        (*set_("lfi.digits.epochs = 3"), "has no setting, method or task 'lfi'; did you mean 'lif'"),
+        (*set_("rlif.epochs = 3"), "has no setting, method or task 'rlif'"),  # a method, but none of the profile's
+        (*set_("shd.epochs = 3"), "has no setting, method or task 'shd'"),
+        (*set_("lif.digit.epochs = 3"), "has no setting or task in set.lif: 'digit'; did you mean 'digits'"),
         (*set_("lif.network.sigma = 3.0"), "set.lif: unknown key 'network.sigma'"),
         (*set_("lif.digits.sigma = 3.0"), "set.lif.digits: unknown key 'sigma'"),
-        (*set_("digits.lif.epochs = 3"), "set.digits: unknown key 'lif.epochs'"),
+        (*set_("digits.lif.epochs = 3"), "has no setting or task in set.digits: 'lif'"),
         (*set_('"seeds.split" = 1'), "unknown key 'seeds.split'"),
         (*axis('"network.window" = [3, 5]'), "sweep: unknown key 'network.window'"),
         # one thing said twice

@@ -178,9 +178,7 @@ class Network(Trainable):
     def hidden_spikes(self, inputs: Tensor) -> Tensor:
         """Return what reaches the readout, (T', B, N): spikes after dropout."""
         if inputs.dim() != 3 or inputs.shape[-1] != self.config.inputs:
-            raise ValueError(
-                f"inputs have shape {tuple(inputs.shape)}; this network takes (T, B, {self.config.inputs})"
-            )
+            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; expected (T, B, {self.config.inputs})")
         self._spikes = []
         values = inputs
         for block in self.blocks:

@@ -225,14 +225,17 @@ class _Expansion:
     def settings(self) -> dict[str | tuple[str, str] | None, dict[str, Any]]:
         """What `set` says for every run (None), a task, a method or both, the profile's over what stands above."""
         found: dict[str | tuple[str, str] | None, dict[str, Any]] = {None: {}}
-        above = set().union(*self.known.values())  # for the methods of any profile
-        for said, keys in ((self.file.set, above), (self.table.set, self.keys)):
-            own = {k: v for k, v in said.items() if isinstance(v, dict) and (k in self.tasks or k in self.methods)}
+        above = set().union(*self.known.values())  # for the methods and tasks of any profile
+        groups = {key.partition(".")[0] for key in above}
+        everyone, ours = (self.methods, self.tasks, above), (self.all_methods, self.all_tasks, self.keys)
+        for said, (methods, tasks, keys) in ((self.file.set, everyone), (self.table.set, ours)):
+            own = {k: v for k, v in said.items() if isinstance(v, dict) and k not in groups}
+            self.only("setting, method or task", own, [*groups, *methods, *tasks])
             found[None].update(self.full({k: v for k, v in said.items() if k not in own}, keys, "set"))
             for owner, of in own.items():
                 known = self.known.get(owner, keys)
-                tasks = self.tasks if owner in self.methods else ()
-                places = {k: v for k, v in of.items() if isinstance(v, dict) and k in tasks}
+                places = {k: v for k, v in of.items() if isinstance(v, dict) and k not in groups}
+                self.only(f"setting or task in set.{owner}:", places, [*groups, *(tasks if owner in methods else ())])
                 everywhere = {k: v for k, v in of.items() if k not in places}
                 found.setdefault(owner, {}).update(self.full(everywhere, known, f"set.{owner}"))
                 for task, values in places.items():

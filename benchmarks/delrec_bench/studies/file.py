@@ -168,9 +168,7 @@ def study_path(name: str) -> Path:
     if not path.is_file():
         raise BenchError(f"no study file '{name}'; give the path of a .toml file that exists")
     if not re.fullmatch(r"[\w.-]+", path.stem):
-        raise BenchError(
-            f"study file '{name}' is also used in links; use only letters, digits, '.', '-' and '_' in its name"
-        )
+        raise BenchError(f"study file '{name}': links need its name; use only letters, digits, '.', '-' and '_' in it")
     for own, file in known.items():
         if f"{path.stem}-".startswith(f"{own}-") and not path.samefile(file):
             raise BenchError(f"study file '{name}' starts with the name of this package's study '{own}'; rename it")
