@@ -256,7 +256,10 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
         (lambda: FeedforwardDelays(6, 4, window=7, kernel="gauss", bias=True, engine="cpu"), "bias", (3,)),
         *((lambda: RecurrentDelays(6, engine="cpu"), "weight", shape) for shape in ((3, 3), (6,), (6, 1))),
         *((lambda: RecurrentDelays(6, engine="cpu"), "delay", shape) for shape in ((3,), (), (6, 3))),
+        (lambda: RecurrentDelays(6, engine="reference"), "weight", (1, 6)),  # which it broadcast
+        (lambda: RecurrentDelays(6, engine="reference"), "delay", (1,)),
         (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="cpu"), "log_tau", (3,)),
+        (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="cpu"), "log_tau", (6, 1)),  # which it flattened
     ],
 )
 def test_a_parameter_that_was_replaced_by_one_of_another_shape_is_an_error(make, name, shape):

@@ -182,7 +182,11 @@ class Neuron(nn.Module):
         if like.is_cpu and {float, int}.issuperset(map(type, values)):
             return torch.tensor(values, dtype=like.dtype).view(-1, 1)
         # created on the device: a copy from the host would wait for it
-        return torch.stack(torch.broadcast_tensors(*self.coefficients_like(like))).view(len(values), -1)
+        table = torch.stack(torch.broadcast_tensors(*self.coefficients_like(like)))
+        if table.dim() > 2:
+            shape = tuple(table.shape[1:])
+            raise ValueError(f"coefficients() of {type(self).__name__} are of shape {shape}: give () or (N,)")
+        return table.view(len(values), -1)
 
     def initial(self) -> tuple[Coefficient, ...]:
         """Return the value that each state starts from, () or (N,), by default 0."""

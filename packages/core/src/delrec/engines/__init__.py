@@ -163,11 +163,17 @@ def engine_for(name: str, device: str) -> tuple[Engine, bool]:
 def run(name: str, request: Request) -> Output:
     """Run a request whose tensors are known to fit, on the named engine or the one that "auto" chooses.
 
-    Raises EngineError if a named engine cannot run it, ValueError for an unknown name.
+    Raises EngineError if a named engine cannot run it, ValueError for an unknown name or a parameter of another shape.
     """
     chosen, named = engine_for(name, request.current.device.type)
     if request.lengths is not None:
         return _with_lengths(name, request)
+    # a parameter may have been replaced by one of another shape: the reference would broadcast it, kernels overrun it
+    shaped = {"weight": (request.weight, 2, 2), "delay": (request.delay, 1, 2), "width": (request.width, 0, 1)}
+    size = request.current.shape[-1]
+    for field, (tensor, least, most) in shaped.items():
+        if tensor is not None and not least <= tensor.shape.count(size) == tensor.dim() <= most:
+            raise ValueError(f"{field} is of shape {tuple(tensor.shape)}, but the layer has {size} neurons")
     if request.current.numel() == 0 or request.taps is not None:
         return loaded["reference"].scan(request)
     reason = chosen.broken or chosen.supports(request)

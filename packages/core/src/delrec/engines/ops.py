@@ -258,11 +258,6 @@ class Compiled(Engine):
             if cut and readable(current):
                 _check_reach(history, delay, width, request.limit)
         coefficients, size = neuron.table(current), current.shape[-1]
-        # a parameter may have been replaced by one of another shape, and kernels check no bounds
-        shaped = {"weight": (request.weight, 2, 2), "delay": (delay, 1, 2), "width": (width, 0, 1)}
-        for name, (tensor, least, most) in shaped.items():
-            if tensor is not None and not least <= tensor.shape.count(size) == tensor.dim() <= most:
-                raise ValueError(f"{name} is of shape {tuple(tensor.shape)}, but the layer has {size} neurons")
         if coefficients.shape[1] != 1 and coefficients.shape[1] != size:
             kind = type(neuron).__name__
             raise ValueError(f"coefficients() of {kind} are for {coefficients.shape[1]} neurons; the layer has {size}")
