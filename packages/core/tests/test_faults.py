@@ -259,7 +259,7 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
         (lambda: RecurrentDelays(6, engine="reference"), "weight", (1, 6)),  # which it broadcast
         (lambda: RecurrentDelays(6, engine="reference"), "delay", (1,)),
         (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="cpu"), "log_tau", (3,)),
-        (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="cpu"), "log_tau", (6, 1)),  # which it flattened
+        (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="cpu"), "log_tau", (6, 1)),  # flattened
     ],
 )
 def test_a_parameter_that_was_replaced_by_one_of_another_shape_is_an_error(make, name, shape):
