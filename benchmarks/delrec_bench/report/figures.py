@@ -280,7 +280,7 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
     if not tasks or frame.empty:
         return None
     frame["method"] = frame.method.str.partition(" ")[0]  # without its point of the sweep
-    lines = [board.title_of(task) + (" (most: one run)" if task in single else "") for task in tasks]
+    lines = [board.title_of(task) + (" (some: one run)" if task in single else "") for task in tasks]
     heights = [drawing.lines_height(lines) + 0.2 * len(_SHOWN), 4.2]
     with drawing.panels(heights) as (figure, (above, below)):
         for name, look in _SHOWN.items():
