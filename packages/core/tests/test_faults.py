@@ -260,6 +260,7 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
         (lambda: RecurrentDelays(6, engine="reference"), "delay", (1,)),
         (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="cpu"), "log_tau", (3,)),
         (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="cpu"), "log_tau", (6, 1)),  # flattened
+        (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="reference"), "log_tau", (6, 1)),
     ],
 )
 def test_a_parameter_that_was_replaced_by_one_of_another_shape_is_an_error(make, name, shape):
@@ -267,7 +268,7 @@ def test_a_parameter_that_was_replaced_by_one_of_another_shape_is_an_error(make,
     made = make()
     setattr(made.neuron if name == "log_tau" else made, name, torch.nn.Parameter(torch.ones(shape)))
     with pytest.raises((ValueError, RuntimeError), match="size|shape|neurons|expected|must be"):
-        made(current())
+        made(current(batch=6))  # as many as neurons: a column would be taken for a value per sample
 
 
 def test_a_compiled_scan_refuses_what_the_eager_one_does():

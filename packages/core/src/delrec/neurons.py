@@ -172,7 +172,12 @@ class Neuron(nn.Module):
 
     def coefficients_like(self, like: Tensor) -> States:
         """Return the coefficients as tensors, () or (N,), in the dtype of `like` and on its device."""
-        return tuple([c.to(like) if isinstance(c, Tensor) else like.new_full((), c) for c in self.coefficients()])
+        found = tuple([c.to(like) if isinstance(c, Tensor) else like.new_full((), c) for c in self.coefficients()])
+        for value in found:
+            if value.dim() > 1:
+                shape = tuple(value.shape)
+                raise ValueError(f"coefficients() of {type(self).__name__} holds one of shape {shape}: give () or (N,)")
+        return found
 
     def table(self, like: Tensor) -> Tensor:
         """Return the coefficients for compiled engines: (C, N), or (C, 1) if all are shared by the layer."""
@@ -182,11 +187,7 @@ class Neuron(nn.Module):
         if like.is_cpu and {float, int}.issuperset(map(type, values)):
             return torch.tensor(values, dtype=like.dtype).view(-1, 1)
         # created on the device: a copy from the host would wait for it
-        table = torch.stack(torch.broadcast_tensors(*self.coefficients_like(like)))
-        if table.dim() > 2:
-            shape = tuple(table.shape[1:])
-            raise ValueError(f"coefficients() of {type(self).__name__} are of shape {shape}: give () or (N,)")
-        return table.view(len(values), -1)
+        return torch.stack(torch.broadcast_tensors(*self.coefficients_like(like))).view(len(values), -1)
 
     def initial(self) -> tuple[Coefficient, ...]:
         """Return the value that each state starts from, () or (N,), by default 0."""
