@@ -247,6 +247,16 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
         layer(engine="triton")(current())
 
 
+class StartsElsewhere(LIF):
+    """Its initial state is learned."""
+
+    def coefficients(self):
+        return 0.5, 1.0, 0.0
+
+    def initial(self):
+        return (self.log_tau,)
+
+
 @pytest.mark.parametrize(
     ("make", "name", "shape"),
     [
@@ -257,10 +267,12 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
         *((lambda: RecurrentDelays(6, engine="cpu"), "weight", shape) for shape in ((3, 3), (6,), (6, 1))),
         *((lambda: RecurrentDelays(6, engine="cpu"), "delay", shape) for shape in ((3,), (), (6, 3))),
         (lambda: RecurrentDelays(6, engine="reference"), "weight", (1, 6)),  # which it broadcast
+        (lambda: RecurrentDelays(6, engine="reference", self_connections=False), "weight", (1, 6)),
         (lambda: RecurrentDelays(6, engine="reference"), "delay", (1,)),
         (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="cpu"), "log_tau", (3,)),
         (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="cpu"), "log_tau", (6, 1)),  # flattened
         (lambda: SpikingLayer(6, neuron=LIF(learn_tau="neuron"), engine="reference"), "log_tau", (6, 1)),
+        (lambda: SpikingLayer(6, neuron=StartsElsewhere(learn_tau="neuron"), engine="reference"), "log_tau", (6, 1)),
     ],
 )
 def test_a_parameter_that_was_replaced_by_one_of_another_shape_is_an_error(make, name, shape):

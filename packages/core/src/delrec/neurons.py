@@ -198,6 +198,9 @@ class Neuron(nn.Module):
         found: States = ()
         for start in self.initial():  # no comprehension: that is a call on the way of every forward pass
             value = start.to(like) if isinstance(start, Tensor) else like.new_full((), start)
+            if value.dim() > 1:
+                shape = tuple(value.shape)
+                raise ValueError(f"initial() of {type(self).__name__} holds one of shape {shape}: give () or (N,)")
             found = (*found, value.expand_as(like))
         return found
 

@@ -121,9 +121,8 @@ class RecurrentDelays(SpikingLayer):
 
     def effective_weight(self) -> Tensor:
         """Return the weight as forward uses it, (N, N), [receiver, sender]."""
-        if self.self_connections:
-            return self.weight
-        return self.weight * (1 - torch.eye(self.size, dtype=self.weight.dtype, device=self.weight.device))
+        # not times a mask: that would broadcast a weight of another shape
+        return self.weight if self.self_connections else self.weight.triu(1) + self.weight.tril(-1)
 
     @property
     def fan_out(self) -> int:
