@@ -53,6 +53,11 @@ def test_nmse_of_equal_targets_is_an_error_and_no_number():
         metric_named("nmse").score([0.1, 0.2, 0.3], [1.0, 1.0, 1.0])
 
 
+def test_a_score_that_is_almost_0_is_not_shown_as_0():
+    shown = {value: metric_named("nmse").format(value) for value in (3.66e-5, -3.66e-5, 0.00351, -1e-7, 0.0)}
+    assert list(shown.values()) == ["0.00004", f"{MINUS}0.00004", "0.0035", "0.0000", "0.0000"]
+
+
 @pytest.mark.parametrize("name", sorted(find_metrics()))
 def test_every_metric_agrees_with_itself(name):
     metric = metric_named(name)

@@ -63,12 +63,12 @@ class Metric:
         return self.factor * value
 
     def format(self, value: float | None) -> str:
-        """A score formatted for display, without its unit; empty if missing."""
+        """A score formatted for display, without its unit; empty if missing. One that is almost 0 has a digit more."""
         if value is None:
             return ""
-        text = f"{self.shown(value):.{self.digits}f}"
-        text = text.lstrip("-") if float(text) == 0 else text
-        return text.replace("-", MINUS)
+        shown = self.shown(value)
+        digits = next((digits for digits in (self.digits, self.digits + 1) if round(shown, digits)), self.digits)
+        return f"{shown:z.{digits}f}".replace("-", MINUS)
 
     def format_difference(self, value: float) -> str:
         """A difference of two scores with its sign."""

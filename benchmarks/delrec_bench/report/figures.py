@@ -33,6 +33,7 @@ _SAID = {
     "spread": "dash-dotted: fixed, with the spread of learned ones",
     "none": "dotted: no delays",
 }
+_SCALES = {"greater": "linear", "smaller": "log"}  # errors differ by orders of magnitude
 _FEW = 3  # rows of a task with a learning curve of their own colour
 SWEEPS = ("where-learning-helps", "where-learning-helps-speech")
 """Pages that README's figure shows below the board: those whose settings were not chosen for delays of one length."""
@@ -118,8 +119,8 @@ def sweep(page: Page) -> Drawn | None:
                               capsize=2, label=line)  # fmt: skip
             for row in [row for row in page.of(task) if row.kind == "run" and row.records and not row.asked.point][:1]:
                 _level(axis, row)
-            axis.set_ylabel(page.of(task)[0].metric.label)
-            axis.set_title(page.title_of(task))
+            metric = page.of(task)[0].metric
+            axis.set(title=page.title_of(task), ylabel=metric.label, yscale=_SCALES[metric.direction])
             shown = list(map(words.setting_value, places))
             axis.set_xticks(range(len(places)), shown, rotation=40 * (max(map(len, shown)) > 5))
         axes[-1].set_xlabel(words.setting(along))
@@ -254,11 +255,9 @@ def curves(page: Page) -> Drawn | None:
                 axis.plot(curve, color=drawing.GREY, linewidth=0.6)
             for (name, curve), colour in zip(rows, sns.color_palette("colorblind", _FEW), strict=False):
                 axis.plot(curve, color=colour, linewidth=1.6, label=drawing.wrapped(str(name), drawing.TITLE))
-            if not metric.more_is_better and metric.limits[1] is None:
-                axis.set_yscale("log")
+            axis.set(title=page.title_of(task), ylabel=f"validation {metric.label}", yscale=_SCALES[metric.direction])
+            axis.set_xlabel("epoch")
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            axis.set(xlabel="epoch", ylabel=f"validation {metric.label}")
-            axis.set_title(page.title_of(task))
             axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
         caption = (
             f"Validation score after each epoch, mean over runs; the best {_FEW} rows of each task in colour. "
