@@ -110,7 +110,7 @@ def sweep(page: Page) -> Drawn | None:
     lines = frame.line.unique()
     apart = min(0.06, 0.5 / len(lines))  # else bars hide each other
     beside = {line: apart * number for number, line in enumerate(lines)}
-    with drawing.panels([2.8 + 0.2 * len("\n".join(lines).splitlines()) / len(tasks)] * len(tasks)) as (figure, axes):
+    with drawing.panels([2.8 + 0.25 * len("\n".join(lines).splitlines()) / len(tasks)] * len(tasks)) as (figure, axes):
         for axis, task in zip(axes, tasks, strict=True):
             for (line, group, delays), of in frame[frame.task == task].groupby(["line", "group", "delays"], sort=False):
                 of = of.set_index("place").reindex(range(of.place.min(), of.place.max() + 1))  # a gap breaks the line
