@@ -22,7 +22,7 @@ from delrec_bench.records.store import store_text
 from delrec_bench.runs.single import perform
 from delrec_bench.runs.trained import network_of
 from delrec_bench.tracking import Follower, follow, log_page, runs_from_mlflow, sync
-from delrec_bench.tracking.mlflow_store import texts
+from delrec_bench.tracking.mlflow_store import Store, texts
 from delrec_bench.workspace import locked, workspace_at
 from mlflow import MlflowClient
 from short_runs import METHODS, TASKS, TINY
@@ -79,7 +79,7 @@ def test_a_record_becomes_a_run_below_its_study_which_carries_page_and_mean_scor
     assert [file.path for file in client.list_artifacts(study.info.run_id)] == ["leaderboard.html"]
 
 
-def test_syncing_again_duplicates_nothing_and_replaces_a_record_made_again(workspace):
+def test_syncing_again_duplicates_nothing_and_replaces_a_record_made_again(workspace, monkeypatch):
     made = [run(repetition=r) for r in range(6)]
     with ThreadPoolExecutor(2) as threads:
         summaries = list(threads.map(lambda _: sync(workspace, made), range(2)))
@@ -91,7 +91,10 @@ def test_syncing_again_duplicates_nothing_and_replaces_a_record_made_again(works
     with tracking.opened(workspace) as opened:
         assert [r.to_dictionary() for r in opened.runs()] == before
     again = made[0].changed(measured=made[0].measured | {"wall_seconds": 9.0})
+    read = []
+    monkeypatch.setattr(Store, "runs", lambda *of, runs=Store.runs: read.append(runs(*of)) or read[-1])
     assert sync(workspace, [again]).replaced == 1
+    assert max(map(len, read)) == 1, "all runs were read to sync one, seconds in a store of a thousand"
     assert children(workspace)[1][again.key].data.metrics["measured.wall_seconds"] == 9.0
     busy = pytest.raises(BenchError, match="is in use: another process has held")
     with locked(workspace.database), busy, tracking.opened(workspace, seconds=0.05):

@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -80,7 +80,7 @@ class SyncSummary(NamedTuple):
 
 
 def sync(
-    workspace: Workspace, runs: Iterable[Record | Failure], study_of: Mapping[str, str] = MappingProxyType({})
+    workspace: Workspace, runs: Sequence[Record | Failure], study_of: Mapping[str, str] = MappingProxyType({})
 ) -> SyncSummary:
     """Bring MLflow up to date with finished and failed runs; what is there is left alone, what was seen live completed.
 
@@ -89,7 +89,7 @@ def sync(
     """
     added = replaced = unchanged = 0
     with opened(workspace) as store:
-        known = store.by_key()
+        known = store.by_key(runs[0].key if len(runs) == 1 else None)
         complete = {key: run.data.tags for key, run in known.items() if CONTENT in run.data.tags}
         ended_well = {key for key, tags in complete.items() if tags[KIND] != "failure"}  # perhaps on another machine
         for one in runs:
@@ -201,13 +201,14 @@ class Store:
         order = ["attributes.start_time ASC"]
         return list(self.client.search_runs([self.experiment], clause, order_by=order, max_results=_MOST_RUNS))
 
-    def by_key(self) -> dict[str, Any]:
-        """Every run that has a key; of two that two machines began at once, the first."""
-        return {run.data.tags[KEY]: run for run in reversed(self.runs()) if KEY in run.data.tags}
+    def by_key(self, key: str | None = None) -> dict[str, Any]:
+        """Every run that has a key, or the one of a key; of two that two machines began at once, the first."""
+        found = self.runs("" if key is None else f"tags.`{KEY}` = '{key}'")
+        return {run.data.tags[KEY]: run for run in reversed(found) if KEY in run.data.tags}
 
     def start(self, of: Asked, start: int, study: str | None = None) -> str:
         """The id of the run of this key, which is RUNNING from now on; `start` in ms since 1970, of a new one."""
-        run = next(iter(self.runs(f"tags.`{KEY}` = '{of.key}'")), None)
+        run = self.by_key(of.key).get(of.key)
         if run is None:
             tags = {KEY: of.key, "delrec.method": of.method, "delrec.task": of.task, "delrec.command": of.command}
             if study is not None:
