@@ -149,9 +149,10 @@ def test_what_a_reader_must_know_first_stands_in_the_footnotes():
     chosen = [r.changed(history=[e | {"valid_accuracy": i / 10} for i, e in enumerate(r.history)]) for r in late]
     assert page_of(chosen, primary=None).too_short == ["6 of 6 runs on digits"]
     others = [made_up.scored_at("gru", r, 0.3).changed(history=chosen[0].history[::-1]) for r in range(30)]
-    page = page_of([*chosen[:3], *others], primary=None)
+    page = page_of([*chosen[:3], *others], primary=None, notes=("what a person says",))
     assert page.too_short == ["3 of 3 runs of lif on digits"]
-    assert any("every other in 3 of 3 runs of lif on digits." in text for text in page.footnotes)
+    (short,) = (text for text in page.footnotes if "every other in 3 of 3 runs of lif on digits." in text)
+    assert page.footnotes.index("what a person says") < page.footnotes.index(short)
     cheating = [r.changed(result=r.result | {"selection": "best-test"}) for r in records]
     assert "best-test" in page_of(cheating, primary=None).footnotes[0]
 
