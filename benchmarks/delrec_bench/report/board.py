@@ -22,9 +22,8 @@ SCORE, SIZE = "test score", "trainable parameters"
 TIMES = (STEP, SINGLE)
 PUBLISHED = "published, on the official data"
 README_ROWS = (
-    *("lif", "rlif", "dcls-fixed", "dcls", "delrec-axonal-fixed", "delrec-axonal"),
-    *("silif", "delrec-axonal-silif-fixed", "c-silif", "time-slices"),
-)
+    "lif rlif dcls-fixed dcls delrec-axonal-fixed delrec-axonal silif delrec-axonal-silif-fixed c-silif time-slices"
+).split()
 
 
 class Line(NamedTuple):

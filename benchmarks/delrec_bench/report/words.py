@@ -7,6 +7,7 @@ from delrec_bench.metrics.metric import Metric
 
 _SETTINGS = {
     "lr_weights": ("learning rate", ""),
+    "lr_delays": ("learning rate of delays", ""),
     "delay_high": ("longest initial delay", "steps"),
     "sigma": ("initial spread", "steps"),
     "step_ms": ("time step", "ms"),
