@@ -165,7 +165,7 @@ class Page:
 
     @cached_property
     def footnotes(self) -> list[str]:
-        """What a reader must know before trusting a row, the gravest first: five stand by the table."""
+        """What a reader must know before trusting a row, the gravest first, which stand by the table."""
         return said("footnotes", self)
 
 

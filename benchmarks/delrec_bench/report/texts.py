@@ -18,7 +18,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    made.globals |= {"said": said, "words": words, "base_and_folder": base_and_folder}
+    made.globals |= {"said": said, "words": words, "base_and_folder": base_and_folder, "CAVEATS": 5}
     made.filters |= {"md": words.escaped, "plural": words.plural, "listed": words.listed}
     return made
 
