@@ -172,7 +172,12 @@ class Neuron(nn.Module):
 
     def coefficients_like(self, like: Tensor) -> States:
         """Return the coefficients as tensors, () or (N,), in the dtype of `like` and on its device."""
-        return tuple([self._per_neuron("coefficients", value, like) for value in self.coefficients()])
+        found = tuple([c.to(like) if isinstance(c, Tensor) else like.new_full((), c) for c in self.coefficients()])
+        for value in found:
+            if value.dim() > 1:
+                shape = tuple(value.shape)
+                raise ValueError(f"coefficients() of {type(self).__name__} holds one of shape {shape}: give () or (N,)")
+        return found
 
     def table(self, like: Tensor) -> Tensor:
         """Return the coefficients for compiled engines: (C, N), or (C, 1) if all are shared by the layer."""
@@ -192,16 +197,12 @@ class Neuron(nn.Module):
         """Return each state before the first step in the shape of `like`, (B, N): `initial()`, unless overridden."""
         found: States = ()
         for start in self.initial():  # no comprehension: that is a call on the way of every forward pass
-            found = (*found, self._per_neuron("initial", start, like).expand_as(like))
+            value = start.to(like) if isinstance(start, Tensor) else like.new_full((), start)
+            if value.dim() > 1:
+                shape = tuple(value.shape)
+                raise ValueError(f"initial() of {type(self).__name__} holds one of shape {shape}: give () or (N,)")
+            found = (*found, value.expand_as(like))
         return found
-
-    def _per_neuron(self, method: str, value: Coefficient, like: Tensor) -> Tensor:
-        """Return what a method of this neuron gave as a tensor like another; ValueError if it has two axes or more."""
-        made = value.to(like) if isinstance(value, Tensor) else like.new_full((), value)
-        if made.dim() > 1:
-            shape = tuple(made.shape)
-            raise ValueError(f"{method}() of {type(self).__name__} holds one of shape {shape}: give () or (N,)")
-        return made
 
     def membrane(self, state: States, coefficients: States) -> Tensor:
         """Return the membrane potential after the reset; by default the first state variable."""
