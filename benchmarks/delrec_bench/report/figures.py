@@ -35,9 +35,9 @@ _SAID = {
 }
 _SCALES = {"greater": "linear", "smaller": "log"}  # errors differ by orders of magnitude
 _FEW = 3  # rows of a task with a learning curve of their own colour
-SWEEPS = ("where-learning-helps", "where-learning-helps-speech")
-"""Pages that README's figure shows below the board: those whose settings were not chosen for delays of one length."""
-_STARTS = {"delrec-axonal-fixed": "s--", "delrec-axonal": "o-"}  # method -> its line there
+SWEEPS = ("delay-rate", "delay-rate-speech", "delay-rate-pixels")
+"""Pages that README's figure shows below the board: first delays by the learning rate of delays."""
+_FIXED_AT = 0.015  # where fixed delays stand on that figure's axis of rates
 _SHOWN = {"lif": "C7s", "delrec-axonal-fixed": "C1o", "delrec-axonal": "C0o", "dcls": "C2^", "silif": "C4D"}
 """Method of README's figure -> its colour and mark."""
 
@@ -267,7 +267,7 @@ def curves(page: Page) -> Drawn | None:
 
 
 def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
-    """README's figure, as SVG text: five methods on all tasks with runs of two of them, and DelRec by its first delays.
+    """README's figure, as SVG text: five methods on every task with runs of two, and DelRec by its rate of delays.
 
     `sweeps` are the published pages `SWEEPS`, as `writing.to_json` has them.
     """
@@ -290,14 +290,24 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
         above.set_xlabel("test accuracy (%)")
         above.set_title("Accuracy (equal trainable parameters)")
         above.legend(loc="upper center", bbox_to_anchor=(0.2, -0.18))
-        shown = [task for task in tasks if (frame.task == task).any()]
-        for task, colour in zip(shown, sns.color_palette("colorblind", len(shown)), strict=True):
-            for method, look in _STARTS.items():
-                along = frame[(frame.task == task) & (frame.method == method)].sort_values("point.delay_high")
-                (line,) = below.plot(range(len(along)), 100 * along.score_mean, look, color=colour)
-            line.set_label(f"{board.title_of(task)}: {', '.join(map('{:g}'.format, along['point.delay_high']))}")
-        below.set_xticks(range(3), ["short", "medium", "long"])
-        below.set(xlabel="longest delay at the start (steps: see below)", ylabel="test accuracy (%)")
-        below.set_title("DelRec: learned (solid), fixed (dashed)")
+        several = frame[frame.task.isin(tasks)].groupby("task", sort=False)
+        for (task, of), colour in zip(several, sns.color_palette("colorblind", several.ngroups), strict=True):
+            draw_rates(below, of, board.title_of(task), colour)
+        below.set_xscale("log")
+        below.set_xticks([_FIXED_AT, *(ticks := [0.05, 0.2, 0.5, 2, 5])], ["fixed", *map("{:g}".format, ticks)])
+        below.xaxis.set_minor_formatter(NullFormatter())
+        below.set(xlabel="learning rate of delays", ylabel="test accuracy (%)")
+        below.set_title("DelRec from short delays (dashed: long, fixed)")
         below.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22))
         return drawing.text_of(figure)
+
+
+def draw_rates(axes: Axes, rows: pd.DataFrame, title: str, colour: Any) -> None:
+    """A line from short fixed delays along the learning rates of learned ones, and a level for long fixed delays."""
+    short, *_, long = sorted(rows["point.delay_high"].unique(), key=float)
+    by_start = rows.sort_values("point.lr_delays").set_index(["method", "point.delay_high"])
+    fixed, learned = (by_start.xs(method) for method in ("delrec-axonal-fixed", "delrec-axonal"))
+    scores = pd.concat([fixed.loc[[short]], learned.loc[[short]]]).score_mean
+    axes.plot([_FIXED_AT, *learned.loc[[short], "point.lr_delays"]], 100 * scores, "o-", color=colour,
+              label=f"{title}: up to {float(short):g} steps, dashed {float(long):g}")  # fmt: skip
+    axes.axhline(100 * fixed.loc[long, "score_mean"], color=colour, linestyle="--")
