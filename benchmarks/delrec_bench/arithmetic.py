@@ -34,12 +34,9 @@ POOLS = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
     *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS"),
 )
-_NUMBA_FEATURES = ",".join(
-    f"+{name}"
-    for name in (
-        "64bit avx avx2 bmi bmi2 cmov crc32 cx16 cx8 f16c fma fxsr lzcnt mmx movbe pclmul popcnt sahf sse sse2 sse3 "
-        "sse4.1 sse4.2 ssse3 xsave"
-    ).split()
+_NUMBA_FEATURES = (
+    "+64bit,+avx,+avx2,+bmi,+bmi2,+cmov,+crc32,+cx16,+cx8,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,+pclmul,+popcnt,+sahf,"
+    "+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3,+xsave"
 )
 _SETTINGS = {
     MARK: "portable",

@@ -216,6 +216,7 @@ def test_its_lines_go_from_fixed_delays_along_the_rates_with_a_level_for_long_on
     ]
     axes = Figure().subplots()
     draw_rates(axes, pd.DataFrame(rows), "PS-MNIST", "k")
+    draw_rates(Figure().subplots(), pd.DataFrame(rows[:1]), "a page of one row", "k")
     line, level = axes.lines
     assert list(line.get_xdata()[1:]) == [0.05, 0.5] and list(line.get_ydata()) == [40, 50, 80]
     assert list(level.get_ydata()) == [90, 90] and line.get_label() == "PS-MNIST: up to 20 steps, dashed 700"

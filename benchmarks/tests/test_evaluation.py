@@ -119,6 +119,13 @@ def test_a_network_that_cannot_be_scored_is_refused(network, message):
         delrec_bench.evaluate(network, "digits")
 
 
+def test_a_network_of_a_user_keeps_the_mode_of_each_module():
+    network = nn.Sequential(nn.BatchNorm1d(1).eval(), nn.Linear(1, 10))
+    network.forward = lambda inputs: network[1](inputs)
+    delrec_bench.evaluate(network, "digits")
+    assert [module.training for module in network.modules()] == [True, False, True]
+
+
 @pytest.mark.parametrize("repetitions", [0, "a"])
 def test_an_evaluation_of_no_repetition_is_refused(repetitions):
     with pytest.raises(BenchError, match=f"repetitions is {repetitions!r}"):

@@ -115,6 +115,7 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_the_run_starts_anew(tmp_path
     assert said in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()
     assert compare(whole, folder) == []
+    assert read_record(folder / "record.json").measured["resumed_after"] == []
 
 
 def interrupted() -> None:

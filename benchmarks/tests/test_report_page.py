@@ -262,6 +262,10 @@ def test_latencies_made_elsewhere_never_mix_and_the_newest_never_replaces_unlike
     newer = made_up.latency("lif", "digits", 9.9).changed(key="7" * 64, measured=elsewhere)
     page = build(made_up.declared(runs, primary=None), [*runs, *here, newer])
     assert {r["latency_train_ratio"] for r in page.rows} == {1.2}
+    later = {"finished_at": "2031-01-01T00:00:00+00:00"}
+    last = made_up.latency("lif", "digits", 1.3).changed(key="8" * 64, measured=here[0].measured | later)
+    page = build(made_up.declared(runs, primary=None), [*runs, here[0], newer, last])
+    assert row(page, "digits", "lif")["latency_train_ratio"] == 1.3, "the newest of several sets of one size"
     network = here[0].changed(configuration=here[0].configuration | {"network": {"hidden": [256]}})
     page = build(made_up.declared(runs, primary=None), [*runs, network])
     assert row(page, "digits", "lif")["latency_train_ms"] is None

@@ -94,6 +94,9 @@ def test_a_draw_that_diverges_is_never_chosen_and_another_failure_ends_the_searc
     found = search(lost={best}).run()
     assert best not in [final.settings.get(SETTING) for final in found.finals]
     assert sum(math.isnan(draw.mean) for draw in found.draws) == 1
+    monkeypatch.setattr(Work, "score", lambda self, request: None)
+    with pytest.raises(RunError, match="every final on digits diverged"):
+        search().run()
     with pytest.raises(RunError, match="1 trials failed, the first with: out of memory"):
         search(failed=[{"error": "out of memory"}]).run()
 

@@ -1,10 +1,13 @@
 """tonic at work: its transforms disturb corpora, its datasets become tasks."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
 import tonic
 import torch
+from delrec_bench.config import Request, resolve
 from delrec_bench.data.binning import recordings
 from delrec_bench.data.from_tonic import TonicCorpus, from_first
 from delrec_bench.data.generated import RECIPES, generate, write
@@ -12,6 +15,7 @@ from delrec_bench.data.samples import merged
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.data.transforms import CONDITIONS, EVENT, jitter_channels, seeded
 from delrec_bench.errors import BenchError
+from delrec_bench.methods.method import find_methods
 from delrec_bench.tasks import nmnist
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
@@ -127,6 +131,16 @@ def load(folder, tmp_path, corpus=nmnist.CORPUS, seed=0):
     return corpus.load(TaskOptions(), seed, seed, folder, workspace_at(tmp_path / "work"))
 
 
+def test_a_file_that_is_replaced_below_a_folder_is_read_again(moving_digits, tmp_path):
+    keys, file = set(), moving_digits / "NMNIST" / "Train" / "7" / "00000.bin"
+    for time in (0, 1000):
+        write_encoded(file, made_events(34, 34, 50))
+        os.utime(file, (time, time))
+        request = Request("lif", "nmnist", data=str(moving_digits))
+        keys.add(resolve(request, find_methods(), find_tasks(), workspace_at(tmp_path)).key)
+    assert len(keys) == 2
+
+
 def test_a_dataset_of_tonic_is_a_task_whose_bins_are_its_events(moving_digits, tmp_path, no_network, monkeypatch):
     data = load(moving_digits, tmp_path)
     assert data.kind == "STAND-IN" and data.name == f"nmnist:mine@{data.digest[:8]}"
@@ -222,13 +236,19 @@ def test_a_held_out_share_is_the_same_in_every_repetition_and_leaves_no_sample_o
     assert len({row for split in ("train", "valid") for row in data.rows[split][1].tolist()}) == 12
 
 
+def without_polarity(item):
+    return from_first(item)[["t", "x", "y"]]
+
+
 def test_what_must_be_declared_is_said(tmp_path):
     caltech(tmp_path / "mine")
+    sized = {"held_out": 0.3, "sensor": (240, 180, 2)}
     for declared, words in (
         ({}, "unexpected keyword argument 'train'.*declare `parts` or `held_out`"),
         ({"held_out": 0.3}, "does not state its sensor size; declare `sensor`"),
         ({"held_out": 0.3, "sensor": (9, 9, 2)}, "outside 0 to 8"),
-        ({"held_out": 0.3, "sensor": (240, 180, 2), "label": list}, "which is not a class .*; declare `label`"),
+        (sized | {"events": without_polarity}, "has no p; declare `sensor`, `events`"),
+        (sized | {"label": list}, "which is not a class .*; declare `label`"),
     ):
         with pytest.raises(BenchError, match=words):
             load(tmp_path / "mine", tmp_path, TonicCorpus("c", "NCALTECH101", **declared))

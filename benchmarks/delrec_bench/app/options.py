@@ -210,12 +210,10 @@ def carried_out(
     work: "Work", requests: "Sequence[Request]", dry_run: bool = False
 ) -> "tuple[list[Job], list[str], list[dict[str, str]]]":
     """Do what lacks a record, unless it is a dry run; what that is, the keys of all requests, and what failed."""
-    from delrec_bench.studies.work import cost_of
-
     missing, keys = work.missing(requests)
-    jobs, minutes = work.executor.jobs, cost_of(missing).seconds / work.executor.jobs / 60
+    jobs, seconds = work.executor.jobs, sum(job.cost.seconds for job in missing)
     counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(requests), "run"), (jobs, "worker"))]
-    say(f"{counts[0]}, {len(missing)} to do with {counts[1]}: about {minutes:.1f} minutes")
+    say(f"{counts[0]}, {len(missing)} to do with {counts[1]}: about {seconds / jobs / 60:.1f} minutes")
     failed = [] if dry_run else work.do(missing)
     for failure in failed:
         say(f"failed: {failure['error']}\n  to retry: {failure['command']}")

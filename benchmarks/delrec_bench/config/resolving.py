@@ -114,7 +114,7 @@ def _data(values: Mapping[str, Any], task: Task, folder: str | None, workspace: 
     options = TaskOptions(**{name: value for name, value in values["task"].items() if name != "name"})
     seeds = Seeds(**values["seeds"])
     place = task.folder(folder)
-    files = [] if place is None else sorted(filter(Path.is_file, place.resolve().iterdir()))
+    files = sorted(filter(Path.is_file, (place or workspace.data / task.name).resolve().rglob("*")))
     changed = tuple((file, file.stat().st_mtime_ns) for file in files)
     return _read(changed, task.read, options, seeds.split, seeds.permutation, place, workspace)
 

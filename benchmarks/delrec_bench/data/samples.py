@@ -49,7 +49,7 @@ class Samples(ABC):
 def to_batch(stored: Tensor, device: str = "cpu") -> Tensor:
     """(B, T, C) of any number type -> contiguous float32 (T, B, C) on a device, to which it goes as it is stored."""
     stored = stored.int() if stored.dtype == torch.uint16 else stored  # of which torch knows little
-    return stored.to(device).transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+    return stored.to(device).transpose(0, 1).to(torch.float32).contiguous()
 
 
 class DenseSamples(Samples):

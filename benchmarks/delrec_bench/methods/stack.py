@@ -7,7 +7,7 @@ holds. "all" stands for every layer. What a paper and its code leave open is the
 """
 
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from functools import cache, partial
 from itertools import product
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from delrec_bench.networks import Network, NetworkConfig
+from delrec_bench.schema import dotted
 
 RECURRENT = ("recurrent_layers", "recurrent_dropout", "self_connections")
 DELAYED = ("learn_spread", "sigma", "sigma_decay", "delay_init", "delay_std", "delay_low", "delay_high", "clamp_delays")
@@ -89,12 +90,8 @@ def published(method: str) -> Presets:
     found: Presets = {}
     for table in _tables():
         if method in table["methods"]:
+            given = dotted({group: table.get(group, {}) for group in ("task", "training", "network")})
+            settings = {key: None if value == "all" else value for key, value in given.items()}
             for where in product(table.get("tasks", ["*"]), table.get("profiles", ["*"])):
-                found.setdefault(where, {}).update(_settings(table))
+                found.setdefault(where, {}).update(settings)
     return found
-
-
-def _settings(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for group in ("task", "training", "network"):
-        for name, value in table.get(group, {}).items():
-            yield f"{group}.{name}", None if value == "all" else value

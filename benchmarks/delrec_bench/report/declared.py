@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from delrec_bench.config import Request, Spot
 from delrec_bench.config.tree import is_set
@@ -14,8 +14,6 @@ from delrec_bench.studies.expansion import Study, expand, keys_of
 from delrec_bench.studies.file import Pair, study_file, study_path
 from delrec_bench.tasks.task import Task, TaskTable
 from delrec_bench.workspace import base_and_folder
-
-T = TypeVar("T", Record, Failure)
 
 BOARD = "leaderboard"
 """The study whose page is the board, over all of its profiles."""
@@ -98,13 +96,14 @@ def page_of(
     requests, where they are known (else they are found by their settings; those of the board always).
     """
     failures = [failure for failure in failures if failure.diverged]  # any other may end well when it is tried again
+    runs: list[Record | Failure] = [*records, *failures]
     scored, profiles = study.scored, [study]
     if study.name == BOARD:
         profiles = [expand(BOARD, profile, methods, tasks) for profile in study_file(study_path(BOARD)).profiles]
-        study, keys = _whole_board(study, profiles, methods, tasks, records, failures)
-    keys = keys or keys_of(study.requests, methods, tasks, records, failures)
+        study, keys = _whole_board(study, profiles, methods, tasks, runs)
+    keys = keys or keys_of(study.requests, methods, tasks, runs)
     keyed = list(zip(study.requests, keys, strict=True))
-    there = {one.key for one in (*records, *failures)}
+    there = {one.key for one in runs}
     awaited: dict[tuple[Spot, int], str] = {}
     for request, key in keyed if scored else ():
         place = (request.spot, request.repetition)  # of several data sets; the one that has a run is preferred
@@ -160,22 +159,12 @@ def _command(study: Study, methods: MethodTable, tasks: TaskTable) -> str:
     return " ".join(words) + "".join(dict.fromkeys(given))
 
 
-def _on(corpus: str, ones: Iterable[T]) -> list[T]:
-    """Those on a user's own corpus, or, for "", on a task's own data."""
-    return [one for one in ones if (one.task if ":" in one.task else "") == corpus]
-
-
 def _whole_board(
-    study: Study,
-    profiles: Sequence[Study],
-    methods: MethodTable,
-    tasks: TaskTable,
-    records: Sequence[Record],
-    failures: Sequence[Failure],
+    study: Study, profiles: Sequence[Study], methods: MethodTable, tasks: TaskTable, runs: Sequence[Record | Failure]
 ) -> tuple[Study, list[str]]:
     """The leaderboard in all its profiles, on its own data and on every corpus that there are runs on; and its keys."""
     own = {(r.spot, r.repetition): r for r in study.requests}
-    corpora = {one.task for one in (*records, *failures) if ":" in one.task}
+    corpora = {one.task for one in runs if ":" in one.task}
     requests: list[Request] = []
     keys: list[str] = []
     for corpus in ("", *sorted(corpora)):
@@ -186,7 +175,8 @@ def _whole_board(
             for r in one.requests
             if base in ("", r.task)
         ]
-        found = keys_of(asked, methods, tasks, _on(corpus, records), _on(corpus, failures))
+        here = [one for one in runs if (one.task if ":" in one.task else "") == corpus]
+        found = keys_of(asked, methods, tasks, here)
         requests, keys = requests + asked, keys + found
     margin = {task: value for one in profiles for task, value in one.margin.items()}
     notes = tuple(dict.fromkeys(note for one in profiles for note in one.notes))

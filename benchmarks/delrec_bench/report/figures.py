@@ -290,9 +290,9 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
         above.set_xlabel("test accuracy (%)")
         above.set_title("Accuracy (equal trainable parameters)")
         above.legend(loc="upper center", bbox_to_anchor=(0.2, -0.18))
-        several = frame[frame.task.isin(tasks)].groupby("task", sort=False)
-        for (task, of), colour in zip(several, sns.color_palette("colorblind", several.ngroups), strict=True):
-            draw_rates(below, of, board.title_of(task), colour)
+        shown = [task for task in tasks if (frame.task == task).any()]
+        for task, colour in zip(shown, sns.color_palette("colorblind", len(shown)), strict=True):
+            draw_rates(below, frame[frame.task == task], board.title_of(task), colour)
         below.set_xscale("log")
         below.set_xticks([_FIXED_AT, *(ticks := [0.05, 0.2, 0.5, 2, 5])], ["fixed", *map("{:g}".format, ticks)])
         below.xaxis.set_minor_formatter(NullFormatter())
@@ -304,10 +304,10 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
 
 def draw_rates(axes: Axes, rows: pd.DataFrame, title: str, colour: Any) -> None:
     """A line from short fixed delays along the learning rates of learned ones, and a level for long fixed delays."""
-    short, *_, long = sorted(rows["point.delay_high"].unique(), key=float)
-    by_start = rows.sort_values("point.lr_delays").set_index(["method", "point.delay_high"])
-    fixed, learned = (by_start.xs(method) for method in ("delrec-axonal-fixed", "delrec-axonal"))
-    scores = pd.concat([fixed.loc[[short]], learned.loc[[short]]]).score_mean
-    axes.plot([_FIXED_AT, *learned.loc[[short], "point.lr_delays"]], 100 * scores, "o-", color=colour,
-              label=f"{title}: up to {float(short):g} steps, dashed {float(long):g}")  # fmt: skip
-    axes.axhline(100 * fixed.loc[long, "score_mean"], color=colour, linestyle="--")
+    fixed, starts = rows.method == "delrec-axonal-fixed", rows["point.delay_high"].astype(float)
+    short = rows[(starts == starts.min()) & (fixed | (rows.method == "delrec-axonal"))]
+    line = short.assign(rate=short["point.lr_delays"].mask(fixed, _FIXED_AT)).sort_values("rate")
+    label = f"{title}: up to {starts.min():g} steps, dashed {starts.max():g}"
+    axes.plot(line.rate, 100 * line.score_mean, "o-", color=colour, label=label)
+    for level in rows.score_mean[fixed & (starts == starts.max())]:
+        axes.axhline(100 * level, color=colour, linestyle="--")

@@ -147,7 +147,10 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     for r in sorted(records, key=lambda r: (r.finished, r.key)):
         place = r.measured.get("host"), r.device, r.configuration.get("threads")
         alike.setdefault(place, {})[r.task, r.method, canonical_json(r.configuration.get("network"))] = r
-    return list(max(reversed(alike.values()), key=len, default={}).values())  # the newest of the largest
+    newest_of_the_largest = max(
+        alike.values(), key=lambda of: (len(of), max(r.finished for r in of.values())), default={}
+    )
+    return list(newest_of_the_largest.values())
 
 
 def _row(declared: Declaration, task: str, asked: Expected, group: list[Record], latency: list[Record]) -> Row:

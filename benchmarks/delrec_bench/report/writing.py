@@ -125,7 +125,8 @@ def publish(
         sweeps = [path for name in SWEEPS if (path := workspace.reports / name / f"{name}.json").exists()]
         if (drawn := findings(page, [json.loads(path.read_bytes()) for path in sweeps])) is not None:
             write_atomic(figure, drawn)
-        paths += [readme, figure]
+            paths.append(figure)
+        paths.append(readme)
     return paths
 
 

@@ -150,6 +150,7 @@ class Checkpoints:
     def drop(self, why: str) -> None:
         """Remove a checkpoint that cannot be used, and say so."""
         say(f"warning: {self._path} cannot be used ({why}); the run starts anew")
+        self._before["resumed_after"] = []
         with suppress(OSError):
             self._path.unlink()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from delrec import Trainable, count_parameters
-from torch import Tensor, nn
+from torch import nn
 
 from delrec_bench.config import Seeds
 from delrec_bench.data.task_data import TaskOptions
@@ -52,16 +52,8 @@ def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
         raise BenchError(f"{checkpoint} does not contain the network of {record} ({why})") from error
 
 
-class _Wrapped(Trainable):
+class _Wrapped(nn.Sequential, Trainable):
     """Any module that maps sequences (T, B, C) to outputs (T', B, classes)."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The module's outputs."""
-        return self.module(inputs)
 
 
 def evaluate_network(
@@ -78,17 +70,18 @@ def evaluate_network(
     data = task.read(TaskOptions(**options), seeds.split, seeds.permutation, None, workspace)
     model: Any = network if isinstance(network, Trainable) else _Wrapped(network)
     first = next(network.parameters(), torch.empty(0))
-    training = network.training
+    device, modes = str(first.device), {module: module.training for module in network.modules()}
     try:
-        check_outputs(model, data.test, data.classes, first.device.type)
-        scored = score_test(model, HeldOut(data.test), data.metric, first.device.type)
+        check_outputs(model, data.test, data.classes, device)
+        scored = score_test(model, HeldOut(data.test), data.metric, device)
     except DivergedError as error:
         raise BenchError(f"the network gives outputs on '{data.name}' that are not finite; train it anew") from error
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
         shape = f"({data.steps}, batch, {data.channels}) to {data.classes} outputs"
         raise BenchError(f"the network does not fit task '{data.name}', {shape}: {error}") from error
     finally:
-        network.train(training)
+        for module, training in modes.items():
+            module.training = training
     return {
         "task": data.name,
         "data": data.stamp,

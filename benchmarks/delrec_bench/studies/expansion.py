@@ -329,11 +329,7 @@ def _called(value: Any) -> Any:
 
 
 def keys_of(
-    requests: Sequence[Request],
-    methods: MethodTable,
-    tasks: TaskTable,
-    records: Iterable[Record],
-    failures: Iterable[Failure] = (),
+    requests: Sequence[Request], methods: MethodTable, tasks: TaskTable, runs: Iterable[Record | Failure]
 ) -> list[str]:
     """The key of the run that each request is answered by; of none that is there the request's command.
 
@@ -343,8 +339,7 @@ def keys_of(
     changed) are a `BenchError`.
     """
     known: dict[str, list[Record | Failure]] = {}
-    there: list[Record | Failure] = [*records, *failures]
-    for one in there:
+    for one in runs:
         if isinstance(one, Failure) or one.kind in ("run", "floor"):
             known.setdefault(_settings(one.configuration), []).append(one)
     keys = []

@@ -88,6 +88,8 @@ class Searching:
         draws = self._scored({number: self.short(number) for number in range(self.draws)})
         finals = self._scored({draw.number: self.full(draw.number) for draw in ranked(draws, metric)[: self.finals]})
         winner = ranked(finals, metric)[0]
+        if math.isnan(winner.mean):
+            raise RunError(f"every final on {self.task} diverged; give more draws, or other seeds with --seed")
         return Search(
             entry=self.work.methods[self.methods[0]].entry,
             size=self.size,

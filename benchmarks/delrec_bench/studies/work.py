@@ -147,7 +147,7 @@ class Work:
         return failed
 
     def _progress(self, jobs: Sequence[Job]) -> Generator[tuple[Request, Done], None, None]:
-        start, total, behind = time.perf_counter(), cost_of(jobs).seconds, 0.0
+        start, total, behind = time.perf_counter(), sum(job.cost.seconds for job in jobs), 0.0
         for count, (job, done) in enumerate(self._carried(jobs), 1):
             request, elapsed = job.request, time.perf_counter() - start
             behind += job.cost.seconds
@@ -178,8 +178,3 @@ class Work:
                 if done.error is not None:
                     failed.add(of[done.key].request.command())
                 yield of[done.key], done
-
-
-def cost_of(jobs: Iterable[Job]) -> Cost:
-    """The expected time of all of them."""
-    return sum((job.cost for job in jobs), Cost())

@@ -5,12 +5,12 @@ import logging
 import os
 import posixpath
 import re
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from delrec_bench.environment import say
@@ -80,7 +80,7 @@ class SyncSummary(NamedTuple):
 
 
 def sync(
-    workspace: Workspace, runs: Sequence[Record | Failure], study_of: Mapping[str, str] = MappingProxyType({})
+    workspace: Workspace, runs: Sequence[Record | Failure], study_of: Mapping[str, str] | None = None
 ) -> SyncSummary:
     """Bring MLflow up to date with finished and failed runs; what is there is left alone, what was seen live completed.
 
@@ -104,7 +104,7 @@ def sync(
                 added += 1
             else:
                 replaced += 1
-            store.complete(one, workspace, study_of.get(one.key))
+            store.complete(one, workspace, (study_of or {}).get(one.key))
             if isinstance(one, Record):
                 ended_well.add(one.key)
     return SyncSummary(added, replaced, unchanged, store.uri)
@@ -123,13 +123,13 @@ def runs_from_mlflow(workspace: Workspace) -> tuple[list[Record], list[Failure]]
     """What `sync` was given, without what is unreadable; a `BenchError` where the file of a run is gone."""
     records: list[Record] = []
     failures: list[Failure] = []
-    with opened(workspace) as store:
+    with opened(workspace) as store, tempfile.TemporaryDirectory(prefix="delrec-bench-mlflow-") as space:
         for run in store.by_key().values():
             if CONTENT not in run.data.tags:
                 continue
             name = FAILURE if run.data.tags[KIND] == "failure" else RECORD
             try:
-                path = Path(store.client.download_artifacts(run.info.run_id, name))
+                path = Path(store.client.download_artifacts(run.info.run_id, name, space))
             except (mlflow.MlflowException, OSError) as error:
                 raise BenchError(
                     f"MLflow's run {run.info.run_name} has lost its {name}; delete the run, and sync again"

@@ -48,7 +48,9 @@ def restore(saved: Mapping[str, Any], model: Any, optimisation: Optimisation, fi
     try:
         vars(fit).update({name: saved["fit"][name] for name in vars(fit)})
         model.load_state_dict(saved["model"])
-        _put_buffers(model, saved["buffers"])
+        with torch.no_grad():
+            for name, buffer in _unsaved_buffers(model).items():
+                buffer.copy_(saved["buffers"][name])
         optimisation.restore(saved["optimisation"])
         set_random_states(saved["random"])
     except Exception as error:  # whatever a foreign or damaged file makes torch raise
@@ -80,13 +82,3 @@ def _unsaved_buffers(model: Any) -> dict[str, Tensor]:
     """Return the buffers that a state_dict leaves out."""
     kept = set(model.state_dict())
     return {name: buffer for name, buffer in model.named_buffers() if name not in kept}
-
-
-def _put_buffers(model: Any, saved: Mapping[str, Tensor]) -> None:
-    """Fill the buffers that a state_dict leaves out."""
-    buffers = _unsaved_buffers(model)
-    if set(buffers) != set(saved):
-        raise KeyError(f"buffers {sorted(set(buffers) ^ set(saved))} are not in both")
-    with torch.no_grad():
-        for name, buffer in buffers.items():
-            buffer.copy_(saved[name])
