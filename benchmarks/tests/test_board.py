@@ -4,18 +4,17 @@ import csv
 import io
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 from delrec_bench.methods.method import FAMILIES
+from delrec_bench.report import drawing
 from delrec_bench.report.board import PUBLISHED, SCORE, SIZE, board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
-from delrec_bench.report.figures import draw_rates, findings, picture
+from delrec_bench.report.figures import findings, picture
 from delrec_bench.report.tables import STEP, as_text, to_csv
 from delrec_bench.report.texts import said
 from delrec_bench.report.writing import filled
 from delrec_bench.studies.expansion import expand
-from matplotlib.figure import Figure
 from short_runs import METHODS, TASKS
 
 from benchmarks.tests import made_up
@@ -184,39 +183,26 @@ def test_a_method_of_a_user_moves_neither_the_first_picture_nor_the_order_of_tas
     assert boards[1].columns[SCORE] == [STAND_IN, "ssc", "ps-mnist", "digits", "formants-20"]  # it lacks a run there
 
 
-def test_the_figure_of_the_findings_shows_the_tasks_with_runs_and_rates_of_delays_from_a_short_start(page):
+@pytest.mark.parametrize("kind", [float, str])
+def test_the_figure_of_the_findings_shows_tasks_with_runs_and_rates_of_delays(page, monkeypatch, kind):
     rows = [
-        {"n": 2, "task": "digits", "method": f"{method} (delay_high {at:g})", "score_mean": score}
-        | {"point": {"delay_high": at, "lr_delays": rate}}
+        {"n": 2, "task": "digits", "method": f"{method} (delay_high {at})", "score_mean": score}
+        | {"point": {"delay_high": kind(at), "lr_delays": rate}}
         for method, at, rate, score in (
-            ("delrec-axonal", 5.0, 0.5, 0.8),
-            ("delrec-axonal", 5.0, 0.05, 0.5),
-            ("delrec-axonal", 80.0, 0.5, 0.85),
-            ("delrec-axonal-fixed", 5.0, 0.05, 0.4),
-            ("delrec-axonal-fixed", 80.0, 0.05, 0.9),
-            ("delrec-axonal-fixed-spread", 5.0, 0.05, 0.3),
+            ("delrec-axonal", 20, 0.5, 0.8),
+            ("delrec-axonal", 20, 0.05, 0.5),
+            ("delrec-axonal", 700, 0.05, 0.95),
+            ("delrec-axonal-fixed", 20, 0.05, 0.4),
+            ("delrec-axonal-fixed", 700, 0.05, 0.9),
+            ("delrec-axonal-fixed-spread", 20, 0.05, 0.3),
         )
     ]
+    figures, text_of = [], drawing.text_of
+    monkeypatch.setattr(drawing, "text_of", lambda figure: figures.append(figure) or text_of(figure))
     drawn = findings(page, [{"rows": [*rows, rows[0] | {"n": 0, "score_mean": None}]}])
-    assert drawn.count("digits: up to 5 steps, dashed 80") == drawn.count("run)<") == 1
+    assert drawn.count("digits: up to 20 steps, dashed 700") == drawn.count("run)<") == 1
     assert "formants-20" not in drawn and findings(page, []) is findings(page_with([]), [{"rows": rows}]) is None
-
-
-def test_its_lines_go_from_fixed_delays_along_the_rates_with_a_level_for_long_ones():
-    rows = [
-        {"method": method, "point.delay_high": at, "point.lr_delays": rate, "score_mean": score}
-        for method, at, rate, score in (
-            ("delrec-axonal", "20", 0.5, 0.8),
-            ("delrec-axonal", "20", 0.05, 0.5),
-            ("delrec-axonal-fixed", "20", 0.05, 0.4),
-            ("delrec-axonal-fixed", "700", 0.05, 0.9),
-            ("delrec-axonal", "700", 0.05, 0.95),
-            ("delrec-axonal-fixed-spread", "20", 0.05, 0.3),
-        )
-    ]
-    axes = Figure().subplots()
-    draw_rates(axes, pd.DataFrame(rows), "PS-MNIST", "k")
-    draw_rates(Figure().subplots(), pd.DataFrame(rows[:1]), "a page of one row", "k")
-    line, level = axes.lines
+    assert findings(page, [{"rows": rows[:1]}]), "a page of one row"
+    line, level = figures[0].axes[1].lines
     assert list(line.get_xdata()[1:]) == [0.05, 0.5] and list(line.get_ydata()) == [40, 50, 80]
-    assert list(level.get_ydata()) == [90, 90] and line.get_label() == "PS-MNIST: up to 20 steps, dashed 700"
+    assert list(level.get_ydata()) == [90, 90]

@@ -11,6 +11,7 @@ from delrec_bench.records import read_store
 from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
+from delrec_bench.report.figures import SWEEPS, findings
 from delrec_bench.report.tables import as_text, row_table, verdict_table
 from delrec_bench.report.writing import END, START, board_part, to_json, write_board_part
 from delrec_bench.studies.expansion import Wanted, expand
@@ -67,6 +68,12 @@ def page():
 
 def test_its_rows_are_those_of_the_board(page):
     assert README.partition(START)[2].partition(END)[0].strip() == board_part(board_of(page)).strip()
+
+
+def test_its_figure_can_be_drawn_from_the_published_pages(page):
+    pages = [json.loads((ROOT / "reports" / name / f"{name}.json").read_text(encoding="utf-8")) for name in SWEEPS]
+    drawn = findings(page, pages)
+    assert all(drawn.count(f"{task}: up to") == 1 for task in ("(spoken-digits)", "(commands10)", "PS-MNIST"))
 
 
 def test_every_measured_number_of_its_findings_is_one_of_the_store(page):

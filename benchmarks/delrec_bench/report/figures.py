@@ -292,7 +292,7 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
         above.legend(loc="upper center", bbox_to_anchor=(0.2, -0.18))
         shown = [task for task in tasks if (frame.task == task).any()]
         for task, colour in zip(shown, sns.color_palette("colorblind", len(shown)), strict=True):
-            draw_rates(below, frame[frame.task == task], board.title_of(task), colour)
+            _draw_rates(below, frame[frame.task == task], board.title_of(task), colour)
         below.set_xscale("log")
         below.set_xticks([_FIXED_AT, *(ticks := [0.05, 0.2, 0.5, 2, 5])], ["fixed", *map("{:g}".format, ticks)])
         below.xaxis.set_minor_formatter(NullFormatter())
@@ -302,7 +302,7 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
         return drawing.text_of(figure)
 
 
-def draw_rates(axes: Axes, rows: pd.DataFrame, title: str, colour: Any) -> None:
+def _draw_rates(axes: Axes, rows: pd.DataFrame, title: str, colour: Any) -> None:
     """A line from short fixed delays along the learning rates of learned ones, and a level for long fixed delays."""
     fixed, starts = rows.method == "delrec-axonal-fixed", rows["point.delay_high"].astype(float)
     short = rows[(starts == starts.min()) & (fixed | (rows.method == "delrec-axonal"))]
