@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from shlex import quote
 from types import ModuleType
@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from delrec_bench.errors import BenchError, nearest
 
 T = TypeVar("T")
+PACKAGE = Path(__file__).parent
 NAME = re.compile(r"\w[\w.+-]*( [\w.+-]+)*")  # a folder, and a word of the command line, which splits at ':', ',', '='
 KNOWN: dict[tuple[Any, ...], Any] = {}
 """The tables that were made in this process, by class, files and what these hold."""
@@ -32,7 +33,7 @@ class Plugins(dict[str, T]):
 
     kind: ClassVar[str]  # "method", "task" or "metric"
     declared: ClassVar[str]  # the variable of a module that holds one, or a list of them
-    of: ClassVar[type[Any]]  # their class
+    of: ClassVar[type[Any]]  # their class, whose `code` is the digest of a user's own file; keys of runs hold it
 
     def __init__(self, *entries: Any, **named: T) -> None:
         super().__init__(*entries, **named)
@@ -51,19 +52,20 @@ class Plugins(dict[str, T]):
     def found(cls, folders: Iterable[Path | str] = ()) -> Self:
         """Those of this package, of installed distributions, and of every *.py file in the folders.
 
-        Files whose name begins with '_' are passed over. A file is executed once, until it changes.
+        Files whose name begins with '_' are passed over. A file is executed once, until one of its folder changes.
 
         Raises:
             BenchError: A folder that is not there, a file that does not import or declares none, a name twice.
         """
         files: list[Path] = []
+        code: list[Path] = []
         for folder in map(Path, folders):
             own = sorted(folder.glob("[!_]*.py")) if folder.is_dir() else []
             if not own:
                 wrong = "holds none" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
                 raise BenchError(f"{cls.kind} folder '{folder}' {wrong}; give a folder of {cls.kind} files")
-            files += own
-        key = (cls, *((path.resolve(), path.read_bytes() if path.is_file() else None) for path in files))
+            files, code = files + own, code + sorted(folder.glob("*.py"))
+        key = (cls, *((path.resolve(), path.read_bytes() if path.is_file() else None) for path in code))
         if key not in KNOWN:
             table = cls()
             table._add_own()
@@ -110,10 +112,16 @@ class Plugins(dict[str, T]):
                     raise BenchError(f"{where}: {self.kind} '{entry.name}': {name} is {text!r}; give one line of text")
             if entry.name in self:
                 raise BenchError(f"{where}: {self.kind} '{entry.name}' already exists; choose another name")
-            self[entry.name] = entry
-            self.files[entry.name] = Path(str(module.__file__))
+            file = self.files[entry.name] = Path(str(module.__file__))
+            self[entry.name] = entry if file.is_relative_to(PACKAGE) else replace(entry, code=_digest(file))
             if folder is not None:
                 self._folders[entry.name] = folder.resolve()
+
+
+def _digest(file: Path) -> str:
+    """A digest of a user's file, and of those beside it whose names begin with '_', which it may import."""
+    files = [file, *sorted(file.parent.glob("_*.py"))]
+    return hashlib.sha256(b"\0".join(one.read_bytes() for one in files)).hexdigest()[:16]
 
 
 def import_file(path: Path, kind: str) -> ModuleType:

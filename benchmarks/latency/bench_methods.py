@@ -16,9 +16,7 @@ import pytest
 from delrec_bench.latency import BASELINE, MODES, Plan, Subject, label, opened, subject
 from delrec_bench.latency.measuring import record_of
 from delrec_bench.latency.timing import Times, time_in_turn
-from delrec_bench.methods.method import find_methods
 from delrec_bench.records import write_record
-from delrec_bench.tasks.task import find_tasks
 
 
 @lru_cache(1)
@@ -29,8 +27,7 @@ def plan_of(config: pytest.Config) -> Plan:
 
 def built(plan: Plan, place: int, batch: int | None = None) -> Subject:
     """The subject of a planned run."""
-    methods, tasks = (find(folders) for find, folders in zip((find_methods, find_tasks), plan.folders, strict=True))
-    return subject(opened(plan.runs[place], methods, tasks, plan.workspace), batch)
+    return subject(opened(plan.runs[place], *plan.place.tables(), plan.place.workspace), batch)
 
 
 baseline_of = lru_cache(1)(built)  # the no-delay network of a batch
@@ -51,7 +48,7 @@ def pair(pytestconfig: pytest.Config, place: int) -> Iterator[tuple[Subject, Sub
     yield network, baseline_of(plan, yardstick, network.inputs.shape[1]), times
     if times:
         record = record_of(network, times, pytestconfig.getoption("--threads"), plan.command)
-        write_record(plan.workspace.runs / record.key / "record.json", record)
+        write_record(plan.place.workspace.runs / record.key / "record.json", record)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -7,12 +7,13 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import typer
 from delrec_bench import app
-from delrec_bench.app import command_line
+from delrec_bench.app import command_line, run_commands
 from delrec_bench.errors import RunError
 from delrec_bench.records import read_record
 from delrec_bench.report.declared import names_of
@@ -143,6 +144,16 @@ def test_a_run_that_fails_has_its_exit_code_and_leaves_no_record(checkout, capsy
     found, _, err = call(capsys, *LIF)
     assert found == code and said in err
     assert not list(checkout.glob("runs/*/record.json"))
+
+
+def test_the_time_left_is_told_by_the_epochs_of_this_call(checkout, capsys, monkeypatch):
+    def goes_on(*_, progress, **__):
+        progress({"epoch": 9, "epochs": 10, "loss": 1.0})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(single, "fit", goes_on)
+    monkeypatch.setattr(run_commands, "time", SimpleNamespace(perf_counter=iter([0.0, 120.0]).__next__))
+    assert "epoch 9/10  loss 1  about 2 minutes left" in call(capsys, *LIF)[2]
 
 
 @pytest.mark.filterwarnings("ignore:overflow")

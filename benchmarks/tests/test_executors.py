@@ -91,10 +91,8 @@ def test_a_planned_run_is_plain_data_that_another_process_does_without_settling_
     assert "used other data for digits than is here" in str(work(other, there).error)
 
 
-def test_files_that_were_replaced_are_read_anew_and_a_changed_method_is_told(tmp_path, monkeypatch, capsys):
+def test_replaced_files_are_read_anew_and_changed_code_is_another_run(tmp_path, monkeypatch, capsys):
     folder, methods = corpus(tmp_path / "made"), method(tmp_path / "methods", "plain")
-    helper = tmp_path / "methods" / "_network.py"
-    helper.touch()
     monkeypatch.chdir(folder)
     Path("gone").symlink_to("nowhere")
     there, asked = place(tmp_path, methods), Request("plain", "shd", epochs=1, data=".", overrides=(("batch", 16),))
@@ -104,11 +102,15 @@ def test_files_that_were_replaced_are_read_anew_and_a_changed_method_is_told(tmp
     second = there.plan(asked)
     assert second.asked.task != first.asked.task
     assert work(second, there).record(there.workspace).task == second.asked.task and not capsys.readouterr().err
-    for change in (lambda: method(tmp_path / "methods", "plain", penalty="return 1.0"), helper.touch):
+    keys = {second.asked.key}
+    for change in (
+        lambda: method(tmp_path / "methods", "plain", penalty="return 1.0"),
+        lambda: (tmp_path / "methods" / "_network.py").write_text("LAYERS = 2"),
+    ):
         change()
-        there.plan(asked)
-        assert ".py was changed after its run; to run it again, delete " in capsys.readouterr().err
-        os.utime(tmp_path / "methods" / "plain.py", (0, 0))
+        keys.add(there.plan(asked).asked.key)
+    assert len(keys) == 3
+    assert "used other code of its method than is here; restore the file" in str(work(second, there).error)
 
 
 def test_the_api_makes_a_portable_run_that_mlflow_knows_from_a_process_that_is_not(tmp_path):
@@ -309,8 +311,15 @@ def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, c
     assert "Traceback" in kept.traceback and "faulty.py" in kept.traceback
     assert read_folder(tmp_path / "runs")[0] == []
     method(tmp_path / "methods", "faulty")
-    assert app.main(words) == 0, "mended"
-    assert not path.exists()
+    assert app.main(words) == 0, "mended, which is another run"
+
+
+def test_a_run_that_ends_well_at_last_is_no_failure_any_more(tmp_path, monkeypatch):
+    there = place(tmp_path, method(tmp_path / "methods", "faulty", penalty="os.environ['MENDED']"))
+    assert "KeyError: 'MENDED'" in str(work(plan("faulty", there), there).error)
+    monkeypatch.setenv("MENDED", "yes")
+    assert work(plan("faulty", there), there).error is None
+    assert [len(found) for found in read_folder(there.workspace.runs)] == [1, 0]
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from delrec_bench.latency import measuring, timing
 from delrec_bench.latency.drawn import drawn
 from delrec_bench.latency.timing import Times
 from delrec_bench.records import expected_key, read_folder, read_record, write_record
+from delrec_bench.runs.executors import Place
 from delrec_bench.studies.expansion import expand
 from delrec_bench.workspace import workspace_at
 from short_runs import METHODS, TASKS
@@ -197,7 +198,7 @@ def test_what_was_measured_is_not_measured_again_and_what_failed_stops_no_other(
 
     def measure(**more):
         requests = [Request(m, "shd", profile="paper", overrides=SMALL) for m in ("delrec-axonal", "gru")]
-        found = latency.measure(requests, METHODS, TASKS, workspace, **more)
+        found = latency.measure(requests, Place(workspace), **more)
         return [r.method for r in found.records], found.measured, found.failed
 
     monkeypatch.setattr(measuring, "_run_suite", suite)
@@ -229,9 +230,9 @@ def test_bench_measures_through_pytest_itself_and_keeps_what_benchmark_compare_r
 
 def test_a_network_on_a_card_is_refused_by_name_without_one(workspace, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    outcome = latency.measure([Request("lif", "digits", device="cuda")], METHODS, TASKS, workspace)
+    outcome = latency.measure([Request("lif", "digits", device="cuda")], Place(workspace))
     assert not outcome.records and "torch finds no CUDA device" in outcome.failed[0]
     assert environment.machine("cuda") == f"no card; {environment.machine()}"
     monkeypatch.chdir(workspace.root)
-    outcome = latency.measure([Request("lif", "shd", data="corpora/shd")], METHODS, TASKS, workspace)
+    outcome = latency.measure([Request("lif", "shd", data="corpora/shd")], Place(workspace))
     assert str(workspace.root / "corpora" / "shd") in outcome.failed[0]

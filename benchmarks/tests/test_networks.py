@@ -139,7 +139,6 @@ def test_a_stream_of_events_equals_the_deployed_network(name):
         (dict(recurrent="axon"), "recurrent is 'axon'.*axonal"),
         (dict(surrogate="spline"), "spline.*triangle"),
         (dict(recurrent_layers=(2,)), "recurrent_layers.*2"),
-        (dict(recurrent="plain", max_delay=4), "max_delay = 4 .*plain"),
         (dict(inputs=2.5), "inputs is 2.5; it must be"),
     ],
 )

@@ -17,7 +17,9 @@ from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import Method, MethodTable, find_methods
 from delrec_bench.metrics.metric import MetricTable
 from delrec_bench.runs import perform
+from delrec_bench.runs.executors import Place
 from delrec_bench.tasks.task import find_tasks
+from delrec_bench.workspace import workspace_at
 
 METHODS = """
 from dataclasses import replace
@@ -83,7 +85,10 @@ def test_a_file_of_a_folder_is_found_and_a_helper_beside_it_is_not_read(kind, tm
             for wrong, message in (
                 ("title=5", "title is 5; give one line of text"),
                 ('summary="a\\tb"', r"summary is 'a\\tb'; give one line"),
-                ('presets={"digits": {}}', "a key of presets is not"),
+                ('presets={"digits": {}}', "presets are"),
+                ('presets={("*", "*"): 0.1}', "presets are"),
+                ('presets={("*", "*"): {3: 0.1}}', "presets are"),
+                ('presets=[("*", "*")]', "presets are"),
                 ("settings=[1]", "settings must be plain values"),
                 ('settings={"f": print}', "settings must be plain values by name"),
             )
@@ -122,6 +127,10 @@ def samples(values=0.0, count=3, targets=3, dtype=np.int64, **more):
         (lambda: made(kind="FOO"), "its data is of kind 'FOO'; known: DRAWN, EMBEDDED", BenchError),
         (lambda: made(name="shd"), "its data is named 'shd'; name it 'digits'", BenchError),
         (lambda: made(digest=""), "its data has no digest", BenchError),
+        (lambda: made(step_ms=-1.0), "its step_ms is -1.0; give milliseconds, or 0", BenchError),
+        (lambda: made(step_ms=np.nan), "its step_ms is nan; give milliseconds, or 0", BenchError),
+        (lambda: made(representation="bin"), "its representation is 'bin'; did you mean 'binary'", BenchError),
+        (lambda: made(files=None), "its files are None; give the digest of each by name", BenchError),
         (lambda: made(steps=6), "train has 5 steps, 2 channels, TaskData 6 and 2", BenchError),
         (lambda: made(test=samples(targets=2)), "test has 3 samples and 2 targets", BenchError),
         (lambda: made(test=samples(count=0, targets=0)), "test has no samples", BenchError),
@@ -154,6 +163,16 @@ def test_a_method_that_gives_no_network_or_impossible_predictions_is_named(decla
     table = MethodTable(mine=Method(name="mine", summary="s", source="s", learned="w", **declared))
     with pytest.raises(BenchError, match=f"method 'mine': {message}"):
         perform(resolve(Request("mine", "digits"), table, find_tasks(), workspace), workspace)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [(("digit", "*"), "task 'digit'; did you mean 'digits'"), (("*", "quik"), "profile 'quik'; did you mean 'quick'")],
+)
+def test_a_preset_for_no_task_or_profile_is_named(tmp_path, where, message):
+    (tmp_path / "mine.py").write_text(METHODS.replace('title="Visitor"', f"presets={{{where}: {{}}}}"))
+    with pytest.raises(BenchError, match=f"method 'visitor': presets for {message}"):
+        Place(workspace_at(tmp_path), (str(tmp_path),)).tables()
 
 
 def test_the_python_functions_know_the_folders_of_the_environment(tmp_path, monkeypatch):
@@ -202,7 +221,10 @@ def test_folders_are_named_for_whoever_reads_them_elsewhere(tmp_path, monkeypatc
     monkeypatch.setenv("DELREC_BENCH_METRICS", "")
     monkeypatch.delenv("DELREC_BENCH_TASKS", raising=False)
     places = Places(methods=["mine"], tasks=["tasks"], metrics=["metrics"])
-    assert places.folders() == ((str(tmp_path / "mine"), str(tmp_path / "shared")), (str(tmp_path / "tasks"),))
+    assert (places.place.method_dirs, places.place.task_dirs) == (
+        (str(tmp_path / "mine"), str(tmp_path / "shared")),
+        (str(tmp_path / "tasks"),),
+    )
     assert os.environ["DELREC_BENCH_METRICS"] == str(tmp_path / "metrics"), "of every command, collect and audit too"
 
 

@@ -109,16 +109,13 @@ class Places:
 
         return find_workspace(self.root, self.runs)
 
-    def folders(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Folders of more methods and of more tasks, options and variables; absolute, for a worker elsewhere."""
-        return all_folders(self.methods, METHODS_VARIABLE), all_folders(self.tasks, TASKS_VARIABLE)
-
     @property
     def place(self) -> "Place":
-        """Where runs are made, with the folders of more methods and tasks."""
+        """Where runs are made, with the folders of more methods and tasks that options and variables name."""
         from delrec_bench.runs.executors import Place
 
-        return Place(self.workspace, *self.folders())
+        folders = all_folders(self.methods, METHODS_VARIABLE), all_folders(self.tasks, TASKS_VARIABLE)
+        return Place(self.workspace, *folders)
 
     def tables(self) -> tuple["MethodTable", "TaskTable"]:
         """Every method and task, those of more folders included."""

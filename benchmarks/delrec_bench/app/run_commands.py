@@ -1,5 +1,6 @@
 """Commands that make runs of their own: run, rerun, search."""
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,11 +60,13 @@ def run(
     if changed:
         say(f"preset, budget and --set change the defaults of {method}: {', '.join(changed)}")
 
+    count = itertools.count(1)  # epochs of this call, which may go on after those of another
+
     def progress(entry: dict[str, Any]) -> None:
         epoch, epochs = entry["epoch"], entry["epochs"]
         shown = [name for name in entry if name == "loss" or name.startswith(("train_", "valid_"))]
         scores = "  ".join(f"{name} {entry[name]:.4g}" for name in shown if name != "valid_loss")
-        left = (time.perf_counter() - start) / epoch * (epochs - epoch)
+        left = (time.perf_counter() - start) / next(count) * (epochs - epoch)
         duration = f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} minutes"
         say(f"epoch {epoch}/{epochs}  {scores}  about {duration} left")
 

@@ -108,8 +108,7 @@ def _measure(places: Places, study: "Study", each: float | None = None, threads:
     words += "".join(f" --data {task}=DIR" for task in study.data) + (f" --threads {threads}" if threads > 1 else "")
     words += "".join(f" --device {device}" for device in {r.device for r in requests} - {"cpu"})
     each = LATENCY_SECONDS / max(1, len(requests)) if each is None else each
-    folders, workspace = places.folders(), places.workspace
-    return measure(requests, methods, tasks, workspace, folders=folders, each=each, command=words, say=say, **more)
+    return measure(requests, places.place, each=each, command=words, say=say, **more)
 
 
 def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Reproduction, dict[str, Any]]":

@@ -18,7 +18,7 @@ from delrec.engines import Request as Scan
 from delrec.engines import engine_for
 
 from delrec_bench.arithmetic import Arithmetic, why_not_portable
-from delrec_bench.config.settings import settle
+from delrec_bench.config.settings import code_of, settle
 from delrec_bench.config.tree import NAMES, Evaluation, Request, Seeds, TrainingConfig, is_evaluation
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.environment import say_once
@@ -101,13 +101,19 @@ def bound(asked: Asked, folder: str | None, methods: MethodTable, tasks: TaskTab
     Its configuration holds every setting, so that nothing is settled again. A `BenchError` says that the data is not
     that of its key.
     """
-    data = _data(asked.configuration, tasks[asked.configuration["task"]["name"]], folder, workspace)
+    method, task = methods[asked.method], tasks[asked.configuration["task"]["name"]]
+    if (code := code_of(method, task)) != asked.configuration.get("code", {}):
+        raise BenchError(
+            f"run {asked.key[:12]} of {asked.method} used other code of its {' and '.join(code)} than is here; restore "
+            "the file, or make a new run"
+        )
+    data = _data(asked.configuration, task, folder, workspace)
     if run_key(asked.configuration, data.identity()) != asked.key:
         raise BenchError(
             f"run {asked.key[:12]} of {asked.method} used other data for {asked.task} than is here, "
             f"{data.digest[:12]}; give the folder of the same files with --data DIR"
         )
-    return Resolved(asked, methods[asked.method], data)
+    return Resolved(asked, method, data)
 
 
 def _data(values: Mapping[str, Any], task: Task, folder: str | None, workspace: Workspace) -> TaskData:

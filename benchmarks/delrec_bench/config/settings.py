@@ -20,9 +20,10 @@ from delrec_bench.config.searched import searched_settings
 from delrec_bench.config.tree import AXES, NAMES, Evaluation, Request, Seeds, TrainingConfig, Whole
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.methods.method import Method
+from delrec_bench.methods.method import Method, MethodTable
+from delrec_bench.metrics.metric import metric_named
 from delrec_bench.schema import FileTable, checked, dotted
-from delrec_bench.tasks.task import Task
+from delrec_bench.tasks.task import FAMILIES, Task, TaskTable
 
 FORECAST = {"task.tau", "task.horizon"}  # options that only a forecast has: elsewhere `tau` is the neuron's
 Width = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -205,4 +206,21 @@ def _checked(request: Request, method: Method, task: Task, values: Mapping[str, 
         "threads": request.threads,
     }
     # absent where there is none, so that the key of an ordinary run knows nothing of it
-    return plain | ({"evaluation": evaluation} if evaluation else {})
+    more = {"evaluation": evaluation, "code": code_of(method, task)}
+    return plain | {name: of for name, of in more.items() if of}
+
+
+def code_of(method: Method, task: Task) -> dict[str, str]:
+    """The digest of each file of a user's own that takes part in a run, by kind."""
+    parts: dict[str, Any] = {"method": method, "task": task, "metric": metric_named(task.metric)}
+    return {kind: one.code for kind, one in parts.items() if one.code}
+
+
+def check_presets(methods: MethodTable, tasks: TaskTable) -> None:
+    """Check that each preset of a method is for a task (or a family of tasks) and a profile that there are."""
+    known = ("*", *FAMILIES, *tasks), ("*", *profiles())
+    for method in methods.values():
+        for place in method.presets:
+            for what, name, names in zip(("task", "profile"), place, known, strict=True):
+                if name not in names:
+                    raise BenchError(f"method '{method.name}': presets for {what} '{name}'; {nearest(name, names)}")

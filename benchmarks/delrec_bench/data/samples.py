@@ -40,16 +40,16 @@ class Samples(ABC):
 
     @abstractmethod
     def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
-        """Inputs of the samples `indices` (B,) as contiguous float32 (T, B, C) on a device."""
+        """Inputs of the samples `indices` (B,) as float32 (T, B, C) on a device."""
 
     def begin_epoch(self, seed: int, epoch: int) -> None:  # noqa: B027
         """Fix what is random in the samples (augmentation) by (seed, epoch); nothing without augmentation."""
 
 
 def to_batch(stored: Tensor, device: str = "cpu") -> Tensor:
-    """(B, T, C) of any number type -> contiguous float32 (T, B, C) on a device, to which it goes as it is stored."""
+    """(B, T, C) of any number type -> float32 (T, B, C) on a device, to which it goes as it is stored."""
     stored = stored.int() if stored.dtype == torch.uint16 else stored  # of which torch knows little
-    return stored.to(device).transpose(0, 1).to(torch.float32).contiguous()
+    return stored.to(device).transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
 
 
 class DenseSamples(Samples):

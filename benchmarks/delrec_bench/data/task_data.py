@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import AfterValidator, Field
 from scipy.sparse import vstack
 
@@ -105,11 +104,9 @@ class TaskData:
     def __post_init__(self) -> None:
         for split in ("train", "valid", "test") if self.classifies else ():
             targets = getattr(self, split).targets
-            wrong = targets.is_floating_point() or (targets < 0) | (targets >= self.classes)
-            if torch.as_tensor(wrong).any():
-                found = targets.dtype if wrong is True else int(targets[wrong][0])
+            if len(wrong := targets[(targets < 0) | (targets >= self.classes)]):
                 wanted = f"integers from 0 to classes - 1 = {self.classes - 1}"
-                raise BenchError(f"task '{self.name}': a target of {split} is {found}; targets must be {wanted}")
+                raise BenchError(f"task '{self.name}': a target of {split} is {wrong[0]}; targets must be {wanted}")
 
     @property
     def used(self) -> dict[str, int]:

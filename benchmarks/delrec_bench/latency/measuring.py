@@ -18,11 +18,9 @@ from delrec_bench.environment import machine
 from delrec_bench.errors import BenchError
 from delrec_bench.latency.subjects import BASELINE, MODES, Subject, planned, to_measure
 from delrec_bench.latency.timing import QUICK, SLOW, Times, quartiles
-from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import RESULTS_VERSION, Record, latency_key, read_folder
-from delrec_bench.runs.executors import Planned
+from delrec_bench.runs.executors import Place, Planned
 from delrec_bench.runs.recording import make_record
-from delrec_bench.tasks.task import TaskTable
 from delrec_bench.workspace import Workspace
 
 CHECKOUT = Path(__file__).parents[3]
@@ -38,8 +36,7 @@ class Plan:
 
     runs: Sequence[Planned]  # the no-delay network of each task among them
     measure: Sequence[int]  # their places; the others are only compared with
-    folders: tuple[Sequence[str], Sequence[str]]  # of more methods, and of more tasks
-    workspace: Workspace  # where records are kept
+    place: Place  # where records are kept, with the folders of more methods and tasks
     seconds: float  # for one method on one task
     command: str  # that measures again
 
@@ -53,21 +50,20 @@ class Outcome(NamedTuple):
 
 
 def measure(
-    requests: Sequence[Request], methods: MethodTable, tasks: TaskTable, workspace: Workspace, *,
-    folders: tuple[Sequence[str], Sequence[str]] = ((), ()), each: float = 15.0, quick: bool = False,
-    again: bool = False, pytest: Sequence[str] = (), command: str = "delrec-bench bench", say: Say = lambda line: None,
+    requests: Sequence[Request], place: Place, *, each: float = 15.0, quick: bool = False, again: bool = False,
+    pytest: Sequence[str] = (), command: str = "delrec-bench bench", say: Say = lambda line: None,
 ) -> Outcome:  # fmt: skip
     """Measure what is not measured yet on this machine: training step, batch inference, batch 1.
 
-    Requests that name one network on one task count once. `folders` are of more methods, and of more tasks; `each` are
-    the seconds for one method on one task, `quick` is three rounds. `again` measures what is measured already, too: the
-    newer record takes the place of an alike one. `pytest` are more options of pytest.
+    Requests that name one network on one task count once. `each` are the seconds for one method on one task, `quick` is
+    three rounds. `again` measures what is measured already, too: the newer record takes the place of an alike one.
+    `pytest` are more options of pytest.
     """
     if not (CHECKOUT / SUITE).is_file():
         raise BenchError(f"latency can only be measured in a clone: {CHECKOUT / SUITE} is missing")
     # the suite runs in the checkout, wherever a folder of files was named from
     requests = [r if r.data is None else replace(r, data=str(Path(r.data).absolute())) for r in requests]
-    runs, failed = [], []
+    (methods, tasks), workspace, runs, failed = place.tables(), place.workspace, [], []
     for request in to_measure(requests, methods, tasks):
         try:
             runs.append(planned(request, methods, tasks, workspace))
@@ -77,12 +73,12 @@ def measure(
     keys = [run.asked.key for run in runs]
     waiting = [n for n, key in enumerate(keys) if again or key not in before or (_quick(before[key]) and not quick)]
     if waiting:
-        plan = Plan(runs, waiting, folders, workspace, each, command)
+        plan = Plan(runs, waiting, place, each, command)
         code, text = _run_suite(plan, quick, pytest, say)
         if code > 1:
             raise BenchError(f"the latency suite could not run (pytest exit {code}): {text[-1500:].strip()}")
         done = _measured(workspace, say)
-        for run in (runs[place] for place in waiting):
+        for run in (runs[number] for number in waiting):
             if done.get(run.asked.key) == before.get(run.asked.key):
                 name = f"[{label(run)}-"
                 lines = [line for line in text.splitlines() if line.startswith(("FAILED ", "ERROR ")) and name in line]

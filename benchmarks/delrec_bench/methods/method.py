@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from delrec_bench.errors import BenchError, RunError, nearest, raised
 from delrec_bench.plugins import Plugins
 from delrec_bench.records import plain
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from delrec_bench.tasks.task import Task
 
 FOLDER = Path(__file__).parent
+_PRESETS = TypeAdapter(dict[tuple[str, str], dict[str, Any]])
 Build = Callable[[Mapping[str, Any], int, int], "Trainable"]
 Floor = Callable[["TaskData"], Any]
 FAMILIES = (
@@ -51,6 +54,7 @@ class Method:
     presets: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     # A task -> None, or the reason why the method cannot run on it.
     applicable: Callable[["Task"], str | None] = lambda task: None
+    code: str = ""  # see `Plugins`; not to be given
 
     def __post_init__(self) -> None:
         for name in ("name", "summary", "source", "learned"):
@@ -60,8 +64,11 @@ class Method:
             plain({**self.settings})
         except (BenchError, TypeError) as error:
             raise BenchError(f"method '{self.name}': settings must be plain values by name ({error})") from None
-        if not all(isinstance(key, tuple) and len(key) == 2 for key in self.presets):
-            raise BenchError(f"method '{self.name}': a key of presets is not (task or family, profile)")
+        try:
+            _PRESETS.validate_python(self.presets)
+        except ValidationError:
+            wanted = "{(task or family, profile): {setting: value}}"
+            raise BenchError(f"method '{self.name}': presets are {self.presets!r}; give {wanted}") from None
         if self.control == self.name:
             raise BenchError(f"method '{self.name}': it is its own control; name another method, or None")
         if self.family not in FAMILIES:

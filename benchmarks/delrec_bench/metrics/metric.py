@@ -33,6 +33,7 @@ class Metric:
     factor: float = 1.0  # applied to scores for display (100 for percent)
     digits: int = 4  # decimals displayed
     difference_unit: str = ""  # shown after a difference of two scores; default `unit`
+    code: str = ""  # see `Plugins`; not to be given
 
     @property
     def more_is_better(self) -> bool:

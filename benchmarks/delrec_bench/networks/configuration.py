@@ -118,10 +118,6 @@ class NetworkConfig:
             for layer in getattr(self, name) or ():
                 if not 0 <= layer < len(self.hidden):
                     raise ValueError(f"{name} names layer {layer}; the hidden layers are 0 to {len(self.hidden) - 1}")
-        if self.recurrent in ("none", "plain"):
-            for name, unset in (("learn_spread", False), ("max_delay", None)):
-                if (value := getattr(self, name)) != unset:
-                    raise ValueError(f"{name} = {value!r} needs recurrent delays, but recurrent = {self.recurrent!r}")
         # the parts check their own fields
         self.sigma_schedule()
         self.delay_start()

@@ -1,7 +1,7 @@
 """From a page's records to its rows: a task and a method, in the columns of the page's csv."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,8 +138,8 @@ def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:
     return sorted(rows, key=order)
 
 
-def comparable(records: Iterable[Record]) -> list[Record]:
-    """The latencies that were measured alike: same host, device and threads; of several such sets the largest.
+def comparable(records: Iterable[Record]) -> Collection[Record]:
+    """The latencies that were measured alike: same host, device and threads; of several the newest of the largest.
 
     A newer measurement never stands in for one made elsewhere.
     """
@@ -147,13 +147,10 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     for r in sorted(records, key=lambda r: (r.finished, r.key)):
         place = r.measured.get("host"), r.device, r.configuration.get("threads")
         alike.setdefault(place, {})[r.task, r.method, canonical_json(r.configuration.get("network"))] = r
-    newest_of_the_largest = max(
-        alike.values(), key=lambda of: (len(of), max(r.finished for r in of.values())), default={}
-    )
-    return list(newest_of_the_largest.values())
+    return max(alike.values(), key=lambda of: (len(of), max(r.finished for r in of.values())), default={}).values()
 
 
-def _row(declared: Declaration, task: str, asked: Expected, group: list[Record], latency: list[Record]) -> Row:
+def _row(declared: Declaration, task: str, asked: Expected, group: list[Record], latency: Iterable[Record]) -> Row:
     # the latency of the very network of the runs, or of the budget that is asked for
     which, value = ("network", group[0].configuration.get("network")) if group else ("budget", asked.budget)
     alike = [r for r in latency if (r.task, r.method, r.configuration.get(which)) == (task, asked.base, value)]

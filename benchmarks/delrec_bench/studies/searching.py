@@ -46,7 +46,7 @@ class Searching:
 
     def __post_init__(self) -> None:
         if not (1 <= self.finals <= self.draws and self.splits >= 1):
-            raise BenchError(f"{self.finals} finals of {self.draws} draws on {self.splits} splits; give at least 1")
+            raise BenchError(f"{self.finals} finals of {self.draws} draws, {self.splits} splits; give fewer, or 1 each")
         of = {method: self.work.methods[method] for method in self.methods}
         self._keys = {name: searched_keys(method, defaults(method)) for name, method in of.items()}
         task = self.work.tasks[self.task]

@@ -1,5 +1,6 @@
 """What a task is, and how tasks are found."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, get_args
 import torch
 
 from delrec_bench.data.samples import DenseSamples
-from delrec_bench.data.task_data import Kind, TaskData, TaskOptions
+from delrec_bench.data.task_data import Kind, Representation, TaskData, TaskOptions
 from delrec_bench.errors import BenchError, RunError, nearest, no_room, raised
 from delrec_bench.metrics.metric import metric_named
 from delrec_bench.plugins import Plugins
@@ -37,6 +38,7 @@ class Task:
     accepts_data: bool = False  # whether `--data DIR` can replace its files
     title: str = ""  # display name; defaults to `name`
     overlap: int = 1  # test samples i and j share values if |i - j| < overlap (windows of a series)
+    code: str = ""  # see `Plugins`; not to be given
 
     def __post_init__(self) -> None:
         metric_named(self.metric)
@@ -92,6 +94,12 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
         yield f"its data is of kind {data.kind!r}; {nearest(str(data.kind), get_args(Kind))}"
     if base_and_folder(str(data.name))[0] != task.name:
         yield f"its data is named {data.name!r}; name it '{task.name}'"
+    if data.representation not in (kinds := get_args(Representation)):
+        yield f"its representation is {data.representation!r}; {nearest(str(data.representation), kinds)}"
+    if not 0 <= data.step_ms < math.inf:
+        yield f"its step_ms is {data.step_ms!r}; give milliseconds, or 0 where steps are no times"
+    if not isinstance(data.files, Mapping):
+        yield f"its files are {data.files!r}; give the digest of each by name"
     if not data.digest:
         yield "its data has no digest; give content_digest of what was read or made"
     for split in ("train", "valid", "test"):

@@ -242,6 +242,7 @@ def test_strided_and_expanded_inputs(name, engine):
     assert not strided.is_contiguous() and torch.equal(module(strided), expected)
     moved = x.transpose(0, 1).contiguous().transpose(0, 1)
     assert torch.equal(module(moved), expected)
+    assert torch.equal(module(torch._neg_view(-x)), expected)  # as the imaginary part of a conjugate
     one = x[:, :1].expand(-1, 3, -1).detach().requires_grad_()
     assert_close(gradients(module, module(one), one), gradients(module, module(one.contiguous()), one))
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from delrec_bench import arithmetic
 from delrec_bench.arithmetic import Arithmetic
 from delrec_bench.config import Request, bound, resolve
+from delrec_bench.config.settings import check_presets
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError, RunError, bug, no_room
 from delrec_bench.methods.method import MethodTable, find_methods
@@ -30,7 +31,6 @@ from delrec_bench.tasks.task import TaskTable, find_tasks
 from delrec_bench.training import Progress
 from delrec_bench.workspace import Workspace
 
-PACKAGE = Path(__file__).parents[2]
 SERVE = f"import sys; from {__name__} import serve; serve(*map(int, sys.argv[1:]))"
 
 
@@ -64,19 +64,15 @@ class Place:
     variables: dict[str, str] = field(default_factory=_variables)  # the suite's, as where the study was started
 
     def tables(self) -> tuple[MethodTable, TaskTable]:
-        """Return every method and task."""
-        return find_methods(self.method_dirs), find_tasks(self.task_dirs)
+        """Return every method and task; a `BenchError` names a preset of a method that is for none."""
+        tables = find_methods(self.method_dirs), find_tasks(self.task_dirs)
+        check_presets(*tables)
+        return tables
 
     def plan(self, request: Request) -> Planned:
         """Resolve a request for a worker, which may have another current folder."""
         methods, tasks = self.tables()
         asked = resolve(request, methods, tasks, self.workspace).asked
-        record = self.workspace.runs / asked.key / "record.json"
-        declared = (methods.files[request.method], tasks.files[request.task])
-        own = [file for file in declared if not file.is_relative_to(PACKAGE)] if record.exists() else []
-        for file in [more for one in own for more in (one, *one.parent.glob("_*.py"))]:  # keys know no code
-            if file.stat().st_mtime > record.stat().st_mtime:
-                say(f"warning: {file} was changed after its run; to run it again, delete {record.parent}")
         return Planned(asked, None if request.data is None else str(Path(request.data).absolute()))
 
 

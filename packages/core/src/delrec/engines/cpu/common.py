@@ -22,7 +22,7 @@ def padded(size: int) -> int:
 def flat(tensor: Tensor) -> Array:
     """Return the values of a tensor as one row, copied only if they are not contiguous."""
     # the gradient of `sum` is an expanded scalar (stride 0), and `reshape` alone would keep that stride
-    return np.ascontiguousarray(tensor.detach().numpy()).reshape(-1)
+    return np.ascontiguousarray(tensor.detach().resolve_neg().numpy()).reshape(-1)
 
 
 def padded_rows(matrix: Tensor) -> Array:

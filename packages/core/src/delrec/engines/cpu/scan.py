@@ -77,7 +77,7 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     if shape.recurrent and np.count_nonzero(inputs.history.detach().numpy()):
         pack(bits, inputs.history, shape)
     filled = Planes(spikes.view(-1).numpy(), final.view(-1).numpy(), traced.view(-1).numpy(), kept.view(-1).numpy())
-    x = current.detach().contiguous().view(-1).numpy()
+    x = current.detach().resolve_neg().contiguous().view(-1).numpy()
     tables, words, rooms = recurrence.forward(inputs.weight), bits.numpy().view(np.uint16), _ROOMS[recurrence.kind]
 
     def run(tile: int) -> None:
