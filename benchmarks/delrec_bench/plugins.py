@@ -29,7 +29,7 @@ KNOWN: dict[tuple[Any, ...], Any] = {}
 
 
 class Plugins(dict[str, T]):
-    """Plug-ins by name, and in `files` the file that declares each; of an unknown one a BenchError says the nearest."""
+    """Plug-ins by name; of an unknown one a BenchError says the nearest."""
 
     kind: ClassVar[str]  # "method", "task" or "metric"
     declared: ClassVar[str]  # the variable of a module that holds one, or a list of them
@@ -37,7 +37,6 @@ class Plugins(dict[str, T]):
 
     def __init__(self, *entries: Any, **named: T) -> None:
         super().__init__(*entries, **named)
-        self.files: dict[str, Path] = {}
         self._folders: dict[str, Path] = {}
 
     def __missing__(self, name: str) -> T:
@@ -112,7 +111,7 @@ class Plugins(dict[str, T]):
                     raise BenchError(f"{where}: {self.kind} '{entry.name}': {name} is {text!r}; give one line of text")
             if entry.name in self:
                 raise BenchError(f"{where}: {self.kind} '{entry.name}' already exists; choose another name")
-            file = self.files[entry.name] = Path(str(module.__file__))
+            file = Path(str(module.__file__))
             self[entry.name] = entry if file.is_relative_to(PACKAGE) else replace(entry, code=_digest(file))
             if folder is not None:
                 self._folders[entry.name] = folder.resolve()

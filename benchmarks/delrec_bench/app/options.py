@@ -44,9 +44,7 @@ def option(text: str, *flags: str, metavar: str | None = None, **more: Any) -> A
 
 def on_the_board(methods: "MethodTable") -> dict[str, str]:
     """Put a user's methods on the board; return by name the options that name their folders."""
-    from delrec_bench.methods.method import FOLDER
-
-    own = {name: methods.option(name) for name, path in methods.files.items() if path.parent != FOLDER}
+    own = {name: methods.option(name) for name, method in methods.items() if method.code}
     for name in own:
         methods[name] = replace(methods[name], board=True)
     return own

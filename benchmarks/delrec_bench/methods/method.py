@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from delrec_bench.data.task_data import TaskData
     from delrec_bench.tasks.task import Task
 
-FOLDER = Path(__file__).parent
 _PRESETS = TypeAdapter(dict[tuple[str, str], dict[str, Any]])
 Build = Callable[[Mapping[str, Any], int, int], "Trainable"]
 Floor = Callable[["TaskData"], Any]
