@@ -297,7 +297,7 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
         below.set_xticks([_FIXED_AT, *(ticks := [0.05, 0.2, 0.5, 2, 5])], ["fixed", *map("{:g}".format, ticks)])
         below.xaxis.set_minor_formatter(NullFormatter())
         below.set(xlabel="learning rate of delays", ylabel="test accuracy (%)")
-        below.set_title("DelRec from short delays (dashed: long, fixed)")
+        below.set_title("DelRec (dashed: fixed long delays)")
         below.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22))
         return drawing.text_of(figure)
 
