@@ -89,6 +89,9 @@ def test_a_planned_run_is_plain_data_that_another_process_does_without_settling_
     assert record.engine == os.environ["DELREC_ENGINE"] == "reference", "the study's environment goes with it"
     other = Planned(handed.asked.model_copy(update={"key": "0" * 64}))
     assert "used other data for digits than is here" in str(work(other, there).error)
+    mine = handed.asked.configuration | {"code": {"method": "0" * 16}}
+    other = Planned(handed.asked.model_copy(update={"configuration": mine}))
+    assert "used other code of its method than is here" in str(work(other, there).error), "it was in a folder then"
 
 
 def test_replaced_files_are_read_anew_and_changed_code_is_another_run(tmp_path, monkeypatch, capsys):

@@ -102,10 +102,11 @@ def bound(asked: Asked, folder: str | None, methods: MethodTable, tasks: TaskTab
     that of its key.
     """
     method, task = methods[asked.method], tasks[asked.configuration["task"]["name"]]
-    if (code := code_of(method, task)) != asked.configuration.get("code", {}):
+    then, now = asked.configuration.get("code", {}), code_of(method, task)
+    if other := " and ".join(kind for kind in then | now if then.get(kind) != now.get(kind)):
         raise BenchError(
-            f"run {asked.key[:12]} of {asked.method} used other code of its {' and '.join(code)} than is here; restore "
-            "the file, or make a new run"
+            f"run {asked.key[:12]} of {asked.method} used other code of its {other} than is here; restore the file, or "
+            "make a new run"
         )
     data = _data(asked.configuration, task, folder, workspace)
     if run_key(asked.configuration, data.identity()) != asked.key:

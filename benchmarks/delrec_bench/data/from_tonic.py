@@ -190,7 +190,7 @@ class Part:
         width, height, polarities = self._sensor
         nothing = np.zeros(len(events), np.int64)
         fields = {"y": nothing, **fields, **({"p": nothing} if polarities == 1 else {})}  # its one polarity may be 1
-        if missing := "".join({*"xypt"} - fields.keys()):
+        if missing := ", ".join(sorted({*"xypt"} - fields.keys())):
             raise BenchError(f"{self.path}: sample {index} has no {missing}; declare `sensor`, `events` to fit it")
         for name, end in (("x", width), ("y", height), ("p", polarities), ("t", 1 << 53)):
             bad = fields[name][(fields[name] < 0) | (fields[name] >= end)]
