@@ -41,7 +41,7 @@ class Plugins(dict[str, T]):
 
     def __missing__(self, name: str) -> T:
         ways = f"see delrec-bench list {self.kind}s, or give your own with --{self.kind}s DIR"
-        raise BenchError(f"no {self.kind} '{name}'; {nearest(name, self)} ({ways})")
+        raise BenchError(f"no {self.kind} '{name}'; {nearest(str(name), self)} ({ways})")
 
     def option(self, name: str) -> str:
         """The words " --methods DIR" (tasks, metrics) that a command needs for one from a folder, else nothing."""
@@ -51,7 +51,7 @@ class Plugins(dict[str, T]):
     def found(cls, folders: Iterable[Path | str] = ()) -> Self:
         """Those of this package, of installed distributions, and of every *.py file in the folders.
 
-        Files whose name begins with '_' are passed over. A file is executed once, until one of its folder changes.
+        Files whose name begins with '_' or '.' are passed over. A file is executed once, until its folder changes.
 
         Raises:
             BenchError: A folder that is not there, a file that does not import or declares none, a name twice.
@@ -59,7 +59,7 @@ class Plugins(dict[str, T]):
         files: list[Path] = []
         code: list[Path] = []
         for folder in map(Path, folders):
-            own = sorted(folder.glob("[!_]*.py")) if folder.is_dir() else []
+            own = sorted(folder.glob("[!_.]*.py")) if folder.is_dir() else []
             if not own:
                 wrong = "holds none" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
                 raise BenchError(f"{cls.kind} folder '{folder}' {wrong}; give a folder of {cls.kind} files")
@@ -92,8 +92,7 @@ class Plugins(dict[str, T]):
                 why = f"{type(error).__name__}: {error}"
                 raise BenchError(f"{where}: import failed ({why}); fix or uninstall {owner}") from error
             if not isinstance(module, ModuleType):
-                wanted = f"it must name a module that defines {self.declared}"
-                raise BenchError(f"{where}: names a {type(module).__name__}; {wanted}")
+                raise BenchError(f"{where}: names a {type(module).__name__}; name a module with {self.declared}")
             self._add(where, module)
 
     def _add(self, where: str, module: ModuleType, folder: Path | None = None) -> None:
@@ -111,16 +110,18 @@ class Plugins(dict[str, T]):
                     raise BenchError(f"{where}: {self.kind} '{entry.name}': {name} is {text!r}; give one line of text")
             if entry.name in self:
                 raise BenchError(f"{where}: {self.kind} '{entry.name}' already exists; choose another name")
-            file = Path(str(module.__file__))
-            self[entry.name] = entry if file.is_relative_to(PACKAGE) else replace(entry, code=_digest(file))
+            own = Path(str(module.__file__)).is_relative_to(PACKAGE)
+            self[entry.name] = entry if own else replace(entry, code=_digest(module, folder))
             if folder is not None:
                 self._folders[entry.name] = folder.resolve()
 
 
-def _digest(file: Path) -> str:
-    """A digest of a user's file, and of those beside it whose names begin with '_', which it may import."""
-    files = [file, *sorted(file.parent.glob("_*.py"))]
-    return hashlib.sha256(b"\0".join(one.read_bytes() for one in files)).hexdigest()[:16]
+def _digest(module: ModuleType, folder: Path | None) -> str:
+    """A digest of a user's code: all of an installed package, or one file and those beside it that begin with '_'."""
+    package = sys.modules[module.__name__.partition(".")[0]]
+    files = [file for path in getattr(package, "__path__", ()) for file in sorted(Path(path).rglob("*.py"))]
+    files += [Path(str(module.__file__)), *sorted(folder.glob("_*.py") if folder else ())]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:16]
 
 
 def import_file(path: Path, kind: str) -> ModuleType:

@@ -48,6 +48,8 @@ FILES = {"method": METHODS, "task": TASK, "metric": METRIC}
 def test_a_file_of_a_folder_is_found_and_a_helper_beside_it_is_not_read(kind, tmp_path):
     (tmp_path / "mine.py").write_text(FILES[kind])
     (tmp_path / "_helper.py").write_text("not python at all")
+    for hidden in ("._mine.py", ".#mine.py", "_link.py"):  # of other systems, of an editor, a dangling one
+        (tmp_path / hidden).symlink_to("nowhere")
     table = FIND[kind]([tmp_path])
     (name,) = table.keys() & {"visitor", "visited", "measured"}
     assert table[name].code
@@ -129,8 +131,11 @@ def samples(values=0.0, count=3, targets=3, dtype=np.int64, **more):
         (lambda: made(digest=""), "its data has no digest", BenchError),
         (lambda: made(step_ms=-1.0), "its step_ms is -1.0; give milliseconds, or 0", BenchError),
         (lambda: made(step_ms=np.nan), "its step_ms is nan; give milliseconds, or 0", BenchError),
+        (lambda: made(step_ms=None), "its step_ms is None; give milliseconds, or 0", BenchError),
+        (lambda: made(step_ms="1"), "its step_ms is '1'; give milliseconds, or 0", BenchError),
         (lambda: made(representation="bin"), "its representation is 'bin'; did you mean 'binary'", BenchError),
         (lambda: made(files=None), "its files are None; give the digest of each by name", BenchError),
+        (lambda: made(files={"a": None}), "its files are {'a': None}; give the digest of each by name", BenchError),
         (lambda: made(steps=6), "train has 5 steps, 2 channels, TaskData 6 and 2", BenchError),
         (lambda: made(test=samples(targets=2)), "test has 3 samples and 2 targets", BenchError),
         (lambda: made(test=samples(count=0, targets=0)), "test has no samples", BenchError),
@@ -146,6 +151,11 @@ def samples(values=0.0, count=3, targets=3, dtype=np.int64, **more):
 def test_what_is_wrong_with_the_data_of_a_task_is_said(load, message, error):
     with pytest.raises(error, match=f"^task 'digits': {message}"):
         replace(find_tasks()["digits"], load=load).read()
+
+
+def test_data_of_no_metric_is_an_error_of_its_metric():
+    with pytest.raises(BenchError, match="no metric 'None'"):
+        made(metric=None)
 
 
 @pytest.mark.parametrize(
@@ -203,11 +213,13 @@ def installed(tmp_path, monkeypatch):
 
     def install(name: str, modules: dict[str, str], points: str) -> Path:
         for module, source in modules.items():
-            (tmp_path / f"{module}.py").write_text(source)
-            monkeypatch.delitem(sys.modules, module, raising=False)
+            path = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(source)
+            monkeypatch.delitem(sys.modules, module.removesuffix(".__init__"), raising=False)
         plugins.KNOWN.clear()
         folder = tmp_path / f"{name}-1.0.dist-info"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         (folder / "entry_points.txt").write_text(points)
         return folder
@@ -240,12 +252,23 @@ def test_methods_and_tasks_of_a_distribution_are_there_once_it_is_installed(inst
     assert "visitor" in {row["name"] for row in command("list", "methods")[0]["methods"]}
 
 
+@pytest.mark.parametrize("point", ["pack", "pack.methods"])
+def test_the_code_of_a_distribution_is_all_of_its_package(installed, point):
+    codes = []
+    for number in (1, 2):
+        files = {"pack.methods": METHODS, "pack.layers": f"tau = {number}"}
+        files["pack.__init__"] = "from pack.methods import METHODS"
+        installed("guest", files, f"[delrec_bench.methods]\nmine = {point}\n")
+        codes.append(find_methods()["visitor"].code)
+    assert len(set(codes)) == 2
+
+
 @pytest.mark.parametrize(
     ("source", "point", "message"),
     [
         ("raise ValueError('oops')", "guest", r"import failed \(ValueError: oops\); fix or uninstall guest"),
         ("x = 3", "guest", "defines no METHODS"),
-        ("METHODS = []", "guest:METHODS", "names a list; it must name a module"),
+        ("METHODS = []", "guest:METHODS", "names a list; name a module"),
     ],
 )
 def test_a_broken_entry_point_names_itself_and_its_distribution(installed, source, point, message):

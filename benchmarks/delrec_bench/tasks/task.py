@@ -96,9 +96,9 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
         yield f"its data is named {data.name!r}; name it '{task.name}'"
     if data.representation not in (kinds := get_args(Representation)):
         yield f"its representation is {data.representation!r}; {nearest(str(data.representation), kinds)}"
-    if not 0 <= data.step_ms < math.inf:
+    if not (isinstance(data.step_ms, float | int) and 0 <= data.step_ms < math.inf):
         yield f"its step_ms is {data.step_ms!r}; give milliseconds, or 0 where steps are no times"
-    if not isinstance(data.files, Mapping):
+    if not (isinstance(data.files, Mapping) and all(isinstance(digest, str) for digest in data.files.values())):
         yield f"its files are {data.files!r}; give the digest of each by name"
     if not data.digest:
         yield "its data has no digest; give content_digest of what was read or made"
