@@ -31,7 +31,7 @@ def run(
 
     Args:
         method, task: Names, see `delrec-bench list`.
-        methods, tasks: Folders with further method and task files.
+        methods, tasks: Folders with further method and task files (of metrics: the variable DELREC_BENCH_METRICS).
         root, runs: The repository root, and the folder of runs.
         settings: The options of `delrec-bench run` (repetition, profile, epochs, limit, data, device, engine,
             threads, arithmetic, trial), and settings as for `--set` (hidden, training={"lr_weights": 0.01}, ...).
@@ -101,8 +101,8 @@ def evaluate(
         tasks: Names of tasks.
         repetitions: Runs per task; for a network, the number of splits and permutations it is evaluated on.
         root, runs: The repository root, and the folder of runs.
-        methods, task_folders: Folders with further method and task files.
-        settings: For a method, as for `run`; for a network, task options (step_ms, channels, ...).
+        methods, task_folders: Folders with further method and task files (of metrics: see `run`).
+        settings: For a method, as for `run`; for a network, data, and task options (step_ms, channels, ...).
 
     Raises:
         BenchError: If a name or setting is wrong, or data is missing.

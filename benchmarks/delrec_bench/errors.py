@@ -40,7 +40,7 @@ def raised(error: BaseException) -> str:
     return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
 
 
-_DISK = errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT
+_DISK = errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT
 _PLACE = errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG
 
 

@@ -41,7 +41,7 @@ class Plugins(dict[str, T]):
 
     def __missing__(self, name: str) -> T:
         ways = f"see delrec-bench list {self.kind}s, or give your own with --{self.kind}s DIR"
-        raise BenchError(f"no {self.kind} '{name}'; {nearest(str(name), self)} ({ways})")
+        raise BenchError(f"no {self.kind} '{name}'; {nearest(name, self)} ({ways})")
 
     def option(self, name: str) -> str:
         """The words " --methods DIR" (tasks, metrics) that a command needs for one from a folder, else nothing."""

@@ -127,11 +127,6 @@ def remove_drafts(folder: Path, older: float = 0.0) -> None:
                 draft.unlink()
 
 
-def here(path: Path, workspace: Workspace) -> str:
-    """A path as seen from the root, where it lies below it."""
-    return str(path.relative_to(workspace.root)) if path.is_relative_to(workspace.root) else str(path)
-
-
 def base_and_folder(task: str) -> tuple[str, str]:
     """The task of a row's task, and the folder of a user's own files: ("shd", "mine") of `shd:mine@298f8453`."""
     base, _, own = task.partition(":")

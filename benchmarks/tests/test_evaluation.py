@@ -126,6 +126,14 @@ def test_a_network_of_a_user_keeps_the_mode_of_each_module():
     assert [module.training for module in network.modules()] == [True, False, True]
 
 
+def test_a_network_is_evaluated_on_files_of_a_user(tmp_path):
+    folder = corpus(tmp_path / "made")
+    row = delrec_bench.evaluate(Returns(torch.eye(4)[0]), "shd", data=folder, step_ms=20.0).iloc[0]
+    assert row.task.startswith("shd:made@") and row.step_ms == 20.0
+    with pytest.raises(BenchError, match="task 'digits' does not accept your own files"):
+        delrec_bench.evaluate(Returns(torch.zeros(10)), "digits", data=str(folder))
+
+
 @pytest.mark.parametrize("repetitions", [0, "a"])
 def test_an_evaluation_of_no_repetition_is_refused(repetitions):
     with pytest.raises(BenchError, match=f"repetitions is {repetitions!r}"):

@@ -205,6 +205,12 @@ def test_a_run_leaves_as_nir_or_says_why_not(made, tmp_path, capsys):
     root = ["--root", str(workspace.root)]
     assert app.main(["export", "nir", records["hard"].key, *root, "--out", str(tmp_path / "net.nir")]) == 0
     assert str(nir.read(tmp_path / "net.nir").metadata["key"]) == records["hard"].key
+    weights = tmp_path / "net.safetensors"
+    assert app.main(["export", "safetensors", records["hard"].key, *root, "--out", str(weights)]) == 0
+    weights.write_bytes(weights.read_bytes().replace(b'\\"step_ms\\":0.0', b'\\"step_ms\\":9.0'))
+    capsys.readouterr()
+    assert app.main(["export", "nir", str(weights), *root, "--out", str(tmp_path / "again.nir")]) == 0
+    assert "again.nir (9 ms per step)" in capsys.readouterr().out
     assert app.main(["export", "nir", records["gru"].key, *root]) == 2
     assert "cannot be expressed" in capsys.readouterr().err
     assert not (workspace.root / "out" / "models").exists()

@@ -108,7 +108,7 @@ def test_a_dry_run_says_how_many_runs_and_minutes_and_trains_nothing(mine, asked
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--methods mine --only-tasks shdd", "mine is not trained on 'shdd': "),
+        ("--methods mine --only-tasks shdd", "no task 'shdd'; did you mean 'shd'"),
         ("--methods mine --only-tasks digits --data shd=there", "on 'shd': --only-tasks excludes it"),
         ("--only-tasks digits", "nothing to train; give the folder of your method with --methods DIR"),
     ],

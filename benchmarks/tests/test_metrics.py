@@ -1,5 +1,8 @@
 """A metric is one file: its direction chooses the epoch, and records, statistics and tables read the same object."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from delrec import Trainable
@@ -56,6 +59,23 @@ def test_nmse_of_equal_targets_is_an_error_and_no_number():
 def test_a_score_that_is_almost_0_is_not_shown_as_0():
     shown = {value: metric_named("nmse").format(value) for value in (3.66e-5, -3.66e-5, 0.00351, -1e-7, 0.0)}
     assert list(shown.values()) == ["0.00004", f"{MINUS}0.00004", "0.0035", "0.0000", "0.0000"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"score": lambda *_: "0.5"}, "its score is '0.5'; it must be a number within its limits"),
+        ({"score": lambda *_: np.nan}, "its score is nan"),
+        ({"score": lambda *_: np.inf, "limits": (None, None)}, "its score is inf"),
+        ({"limits": (0.0, 0.5)}, "its score is 0.75"),
+        ({"per_sample": lambda *_: 1.0}, r"per_sample gives 1 as the mean of an array of shape \(\)"),
+        ({"per_sample": lambda predictions, targets: np.ones(4)}, r"per_sample gives 1 as .* mean over samples must"),
+    ],
+)
+def test_a_metric_that_contradicts_itself_is_named(changes, message):
+    metric = replace(metric_named("accuracy"), name="mine", **changes)
+    with pytest.raises(BenchError, match=f"metric 'mine': {message}"):
+        metric.measured(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0]))
 
 
 @pytest.mark.parametrize("name", sorted(find_metrics()))

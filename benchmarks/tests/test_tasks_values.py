@@ -48,9 +48,9 @@ def test_digits_are_permuted_pixels_and_each_seed_changes_only_its_own_axis(load
 
 
 def test_a_task_whose_targets_are_not_its_classes_is_named(load):
-    data = load()
+    fewer = replace(find_tasks()["digits"], load=lambda *_: replace(load(), classes=9))
     with pytest.raises(BenchError, match="task 'digits': a target of train is 9; .* from 0 to classes - 1 = 8"):
-        replace(data, classes=9)
+        fewer.read()
 
 
 @pytest.mark.parametrize(("task", "valid", "test"), [("digits", 25, 360), ("yin-yang", 20, 1000)])

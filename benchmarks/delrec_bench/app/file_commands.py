@@ -10,7 +10,6 @@ from delrec_bench.app import options
 from delrec_bench.app.command_line import command, group, top
 from delrec_bench.app.options import Answer, Places, argument, option
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.workspace import here
 
 data = group(
     "List, generate, download and check dataset files.",
@@ -65,7 +64,7 @@ def make(places: Places, names: Tasks = None) -> Answer:
     from delrec_bench.data import shelf
 
     chosen: list[str] | list[None] = _known(places, names) or [None]
-    return _written(places, [path for name in chosen for path in shelf.make(places.workspace, name)])
+    return _written(path for name in chosen for path in shelf.make(places.workspace, name))
 
 
 @command("", of=data)
@@ -75,7 +74,7 @@ def fetch(places: Places, names: Annotated[list[str] | None, argument("Tasks.", 
 
     if not (chosen := _known(places, names)):
         raise BenchError("data fetch needs a task: shd, ssc or ps-mnist; `data status` shows what is missing")
-    return _written(places, [path for name in chosen for path in shelf.fetch(places.workspace, name)])
+    return _written(path for name in chosen for path in shelf.fetch(places.workspace, name))
 
 
 @command("", of=data)
@@ -109,7 +108,7 @@ def export_splits(
             if asked:
                 raise
             typer.echo(f"{name}: skipped ({error})", err=True)
-    return _written(places, written)
+    return _written(written)
 
 
 def _known(places: Places, names: list[str] | None) -> list[str]:
@@ -118,8 +117,8 @@ def _known(places: Places, names: list[str] | None) -> list[str]:
     return [tasks[name].name for name in names or ()]
 
 
-def _written(places: Places, paths: Iterable[Path]) -> Answer:
-    shown = [here(path, places.workspace) for path in paths]
+def _written(paths: Iterable[Path]) -> Answer:
+    shown = list(map(str, paths))
     return Answer({"files": shown}, "\n".join(shown) or "nothing to do: every file is there")
 
 
@@ -131,7 +130,7 @@ def _shelf(places: Places, names: list[str] | None, fresh: bool) -> Answer:
     rows = [row for row in shelf.status(places.workspace, fresh) if not chosen or row.task in chosen]
     rows = [row for row in rows if not fresh or row.found != shelf.ABSENT]
     failed = sum(row.wrong for row in rows) if fresh else 0
-    files = [{**vars(row), "path": here(row.path, places.workspace)} for row in rows]
+    files = [{**vars(row), "path": str(row.path)} for row in rows]
     last = f"\n\n{len(rows)} files present, {failed} wrong" if fresh else ""
     return Answer({"files": files, "failed": failed}, shelf.as_text(rows) + last, 1 if failed else 0)
 
@@ -168,7 +167,8 @@ def export(
     if form == "safetensors":
         write_atomic(path, found.weights())
         return Answer(content, f"written: {path}")
-    step = step_ms or (found.record.data.get("step_ms") if found.record is not None else None) or 1.0
+    known = found.header.about.get("step_ms")  # 0 where steps are no times
+    step = step_ms or (known if isinstance(known, float | int) and known > 0 else 1.0)
     about = {"model": found.name, **{k: str(v) for k, v in found.header.about.items()}}
     told = export_nir(path, found.network, step / 1000, about)
     text = "\n".join([f"written: {path} ({step:g} ms per step)", *told])

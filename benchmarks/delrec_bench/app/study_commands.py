@@ -119,7 +119,6 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
     from delrec_bench.report.writing import write_page
     from delrec_bench.statistics.reproduced import judge, match
     from delrec_bench.tracking import log_page, sync
-    from delrec_bench.workspace import here
 
     workspace, (methods, tasks) = places.workspace, places.tables()
     own, published = read_folder(workspace.runs, say), read_store(workspace.reports)
@@ -134,7 +133,7 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
     outcome = judge(*match([r for r in own[0] if r.key in set(keys)], published[0], name))
     for line in (*page.answer, *outcome.lines):
         say(line)
-    say("written: " + ", ".join(here(path, workspace) for path in paths))
+    say("written: " + ", ".join(map(str, paths)))
     scores = {f"{row['task']}/{row['method']}": row["score_mean"] for row in page.rows if row["n"]}
     try:
         say(f"MLflow: {sync(workspace, [*own[0], *own[1]], dict.fromkeys(keys, study.name))}")
@@ -207,17 +206,13 @@ def leaderboard(
         own, offered = options.by_task(data), list(dict.fromkeys(r.task for r in asked))
         chosen = options.names("--only-tasks", only_tasks) or [t for t in offered if tasks[t].embedded or t in own]
         for task in (*chosen, *own):
-            if task not in offered or task not in chosen:
+            if tasks[task].name not in offered or task not in chosen:
                 raise BenchError(
                     f"{', '.join(new)} is not trained on '{task}': --only-tasks excludes it, or the leaderboard does "
                     f"not train it on that task (it has {', '.join(offered)})"
                 )
-        requests = [
-            replace(r, repetition=repetition, data=own.get(r.task))
-            for r in asked
-            for repetition in range(repetitions)
-            if r.task in chosen
-        ]
+        firsts = [replace(r, data=own.get(r.task)) for r in asked if r.task in chosen]
+        requests = [replace(first, repetition=number) for first in firsts for number in range(repetitions)]
         work = replace(options.work_of(places, jobs), methods=methods)  # where the new ones are of the board
         missing, _, failed = options.carried_out(work, requests, dry_run)
         if dry_run:

@@ -142,7 +142,7 @@ def settle(request: Request, method: Method, task: Task) -> Settled:
     values = defaults(method, task.family == "forecast")
     # A preset speaks for every method: what a method does not know (delays, for one without) is not for it.
     values |= {key: value for key, value in preset(request.profile, task).items() if key in values}
-    values |= {full_key(key, values): value for key, value in method.preset(task, request.profile).items()}
+    values |= full_keys(method.preset(task, request.profile), values, f"presets of method '{method.name}'")
     usual = dict(values)
     short = {"training.epochs": request.epochs, "task.limit": request.limit}
     short = {key: value for key, value in short.items() if value is not None and key in values}

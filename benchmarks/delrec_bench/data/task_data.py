@@ -101,13 +101,6 @@ class TaskData:
     # where the input is not made of events.
     under: Callable[[str, int], Samples] | None = None
 
-    def __post_init__(self) -> None:
-        for split in ("train", "valid", "test") if self.classifies else ():
-            targets = getattr(self, split).targets
-            if len(wrong := targets[(targets < 0) | (targets >= self.classes)]):
-                wanted = f"integers from 0 to classes - 1 = {self.classes - 1}"
-                raise BenchError(f"task '{self.name}': a target of {split} is {wrong[0]}; targets must be {wanted}")
-
     @property
     def used(self) -> dict[str, int]:
         """Samples in each split, before any augmentation."""

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from delrec_bench.config.resolving import counted
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import MethodTable, find_methods
-from delrec_bench.records import Record, canonical_json, find_record
+from delrec_bench.records import canonical_json, find_record
 from delrec_bench.runs.trained import network_of
 from delrec_bench.schema import FileTable
 from delrec_bench.training.tensor_files import LARGEST, checked_tensors
@@ -46,7 +46,6 @@ class Model:
     name: str  # for people and for names of files
     network: Any  # on the CPU, in evaluation mode, its delays as trained (not rounded)
     header: Header
-    record: Record | None = None  # of its run; None where it came from a file
 
     def weights(self) -> bytes:
         """Its file of weights; equal networks give equal bytes."""
@@ -64,6 +63,7 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
     record = find_record(str(given / "record.json") if given else what, workspace)
     checkpoint = (given or workspace.runs / record.key) / "checkpoint.pt"
     about = {"key": record.key, "task": record.task, "metric": record.metric, "score": record.result.get("test_score")}
+    about["step_ms"] = record.data["step_ms"]
     header = Header(
         method=record.method,
         settings=record.configuration["network"],
@@ -73,7 +73,7 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
         about=about,
     )
     name = f"{record.method}-{base_and_folder(record.task)[0]}-{record.key[:8]}"
-    return Model(name, network_of(record, checkpoint, methods), header, record)
+    return Model(name, network_of(record, checkpoint, methods), header)
 
 
 def load_network(path: Path | str, methods: MethodTable | None = None) -> Any:

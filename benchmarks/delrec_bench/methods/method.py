@@ -102,7 +102,7 @@ class Method:
 
     def network(self, settings: Mapping[str, Any], inputs: int, classes: int) -> "Trainable":
         """Build its network; a `BenchError` where it refuses the settings, a `RunError` where its code fails."""
-        from torch import nn  # a list of methods needs none
+        from delrec import Trainable  # a list of methods needs none
 
         assert self.build is not None
         try:
@@ -111,8 +111,8 @@ class Method:
             raise BenchError(f"method '{self.name}': {error}") from error
         except (Exception, SystemExit) as error:
             raise RunError(f"method '{self.name}': its build raised {raised(error)}") from error
-        if not isinstance(model, nn.Module):
-            raise BenchError(f"method '{self.name}': its build returned {model!r:.60}; it must return a network")
+        if not isinstance(model, Trainable):
+            raise BenchError(f"method '{self.name}': its build returned {model!r:.60}; return a delrec.Trainable")
         return model
 
     def preset(self, task: "Task", profile: str) -> dict[str, Any]:

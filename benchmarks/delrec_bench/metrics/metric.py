@@ -6,11 +6,13 @@ searches, records, statistics, tables and figures all ask it.
 
 import os
 from collections.abc import Callable
+from numbers import Real
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from delrec_bench.errors import BenchError
 from delrec_bench.plugins import Plugins
 from delrec_bench.schema import settings
 
@@ -44,6 +46,16 @@ class Metric:
     def classifies(self) -> bool:
         """Whether predictions are classes."""
         return self.predicts == "class"
+
+    def measured(self, predictions: ArrayLike, targets: ArrayLike) -> float:
+        """The score of all samples; a `BenchError` where `score`, `per_sample` and `limits` contradict each other."""
+        score, each = self.score(predictions, targets), np.asarray(self.per_sample(predictions, targets))
+        if not isinstance(score, Real) or not np.isclose(self.clipped(float(score)) - score, 0):  # nor NaN or infinity
+            raise BenchError(f"metric '{self.name}': its score is {score!r}; it must be a number within its limits")
+        if each.shape != np.shape(targets) or not np.isclose(each.mean(), score):
+            found = f"{each.mean():g} as the mean of an array of shape {each.shape}"
+            raise BenchError(f"metric '{self.name}': per_sample gives {found}; the mean over samples must be the score")
+        return float(score)
 
     def rank(self, score: float) -> float:
         """A number that is smaller for a better score: sorting by it puts the best first."""

@@ -220,8 +220,7 @@ class Record(Asked):
 
     def _fault(self) -> str:
         """Say what contradicts itself: samples that do not belong together, a score, or a time that is none."""
-        seconds = self.measured.get("wall_seconds")
-        if seconds is not None and not isinstance(seconds, int | float):
+        if not isinstance(seconds := self.measured.get("wall_seconds") or 0, int | float):
             return f"measured.wall_seconds is {seconds!r}, no number"
         try:
             datetime.fromisoformat(self.finished or "2026-01-01")

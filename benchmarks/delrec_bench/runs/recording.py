@@ -45,7 +45,7 @@ def scored(resolved: Resolved, predictions: np.ndarray, selection: str, fitted: 
     """Return fields of a record about the test samples: columns, the score, and how the epoch was chosen."""
     data = resolved.data
     targets = data.test.targets.numpy()
-    score = metric_named(data.metric).score(predictions, targets)
+    score = metric_named(data.metric).measured(predictions, targets)
     result: dict[str, Any] = {"test_score": score, "total": len(targets), "selection": selection}
     if data.classifies:
         result["correct"] = int((predictions == targets).sum())

@@ -62,12 +62,14 @@ def evaluate_network(
     """Score a network on the test samples of a task, with rounded delays and sigma 0; its columns of `records.COLUMNS`.
 
     It is a `delrec.Trainable`, or a module from (T, B, C) to (T', B, classes), whose outputs are summed. `options` are
-    those of the data (`step_ms`, `channels`, `test_limit`, ...) in place of the task's own.
+    those of the data (`step_ms`, `channels`, ...) in place of the task's own, and `data`, the folder of `--data`.
     """
     if not isinstance(network, nn.Module):
         raise BenchError(f"evaluate: {network!r} is neither the name of a method nor a torch.nn.Module")
     seeds = Seeds.of(repetition)
-    data = task.read(TaskOptions(**options), seeds.split, seeds.permutation, None, workspace)
+    asked = {name: value for name, value in options.items() if name != "data"}
+    folder = task.folder(str(options["data"]) if options.get("data") is not None else None)
+    data = task.read(TaskOptions(**asked), seeds.split, seeds.permutation, folder, workspace)
     model: Any = network if isinstance(network, Trainable) else _Wrapped(network)
     first = next(network.parameters(), torch.empty(0))
     device, modes = str(first.device), {module: module.training for module in network.modules()}

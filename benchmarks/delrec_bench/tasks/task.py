@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
-from delrec_bench.data.samples import DenseSamples
+from delrec_bench.data.samples import DenseSamples, Samples
 from delrec_bench.data.task_data import Kind, Representation, TaskData, TaskOptions
 from delrec_bench.errors import BenchError, RunError, nearest, no_room, raised
 from delrec_bench.metrics.metric import metric_named
@@ -44,6 +44,8 @@ class Task:
         metric_named(self.metric)
         if self.family not in FAMILIES:
             raise BenchError(f"task '{self.name}': family '{self.family}'; {nearest(self.family, FAMILIES)}")
+        for name in set(self.quick) - (known := {option.name for option in fields(TaskOptions)}):
+            raise BenchError(f"task '{self.name}': quick has '{name}'; {nearest(str(name), known)}")
 
     @property
     def called(self) -> str:
@@ -88,22 +90,25 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
     """Say what is wrong with a task's data; only the first counts, from which others may follow."""
     if not isinstance(data, TaskData):
         yield f"its load returned {data!r:.60}, not TaskData"
+    for name in ("classes", "channels", "steps"):
+        if not (isinstance(number := getattr(data, name), int) and number > 0):
+            yield f"its {name} are {number!r}; give a whole number of at least 1"
     if data.metric != task.metric:
         yield f"it declares the metric '{task.metric}', its data '{data.metric}'; they must be the same"
-    if data.kind not in get_args(Kind):
-        yield f"its data is of kind {data.kind!r}; {nearest(str(data.kind), get_args(Kind))}"
+    for name, kinds in (("kind", get_args(Kind)), ("representation", get_args(Representation))):
+        if (said := getattr(data, name)) not in kinds:
+            yield f"its {name} is {said!r}; {nearest(str(said), kinds)}"
     if base_and_folder(str(data.name))[0] != task.name:
         yield f"its data is named {data.name!r}; name it '{task.name}'"
-    if data.representation not in (kinds := get_args(Representation)):
-        yield f"its representation is {data.representation!r}; {nearest(str(data.representation), kinds)}"
     if not (isinstance(data.step_ms, float | int) and 0 <= data.step_ms < math.inf):
         yield f"its step_ms is {data.step_ms!r}; give milliseconds, or 0 where steps are no times"
     if not (isinstance(data.files, Mapping) and all(isinstance(digest, str) for digest in data.files.values())):
         yield f"its files are {data.files!r}; give the digest of each by name"
-    if not data.digest:
+    if not (isinstance(data.digest, str) and data.digest):
         yield "its data has no digest; give content_digest of what was read or made"
     for split in ("train", "valid", "test"):
-        part = getattr(data, split)
+        if not isinstance(part := getattr(data, split), Samples):
+            yield f"its {split} is {part!r:.60}; give Samples, such as DenseSamples"
         held, count = {"target": part.targets}, len(part)
         if isinstance(part, DenseSamples):
             held["input"] = part.values
@@ -116,6 +121,8 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
         if data.classifies and (part.targets.shape != (count,) or part.targets.dtype != torch.int64):
             told = f"{part.targets.dtype} of shape {tuple(part.targets.shape)}"
             yield f"the targets of {split} are {told}; give one class per sample, int64 ({count},)"
+        if data.classifies and len(wrong := part.targets[(part.targets < 0) | (part.targets >= data.classes)]):
+            yield f"a target of {split} is {wrong[0]}; give integers from 0 to classes - 1 = {data.classes - 1}"
         first = part.batch(torch.arange(1))
         steps, _, channels = first.shape
         if not first.isfinite().all():

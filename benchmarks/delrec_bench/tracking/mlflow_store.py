@@ -7,6 +7,7 @@ import posixpath
 import re
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -87,27 +88,23 @@ def sync(
     A record made again replaces its run, and one of a run that had failed completes it; a failure never replaces a
     record. `study_of` says by key below which study a run stands that is new there.
     """
-    added = replaced = unchanged = 0
+    counts: Counter[str] = Counter()
     with opened(workspace) as store:
         known = store.by_key(runs[0].key if len(runs) == 1 else None)
         complete = {key: run.data.tags for key, run in known.items() if CONTENT in run.data.tags}
         ended_well = {key for key, tags in complete.items() if tags[KIND] != "failure"}  # perhaps on another machine
         for one in runs:
-            there = complete.get(one.key)
-            same = there is not None and there[CONTENT] == digest(record_text(one))
-            if same or (isinstance(one, Failure) and one.key in ended_well):
-                unchanged += 1
+            there = complete.get(one.key, {})
+            if there.get(CONTENT) == digest(record_text(one)) or (isinstance(one, Failure) and one.key in ended_well):
+                counts["unchanged"] += 1
                 continue
-            if one.key in ended_well and there is not None:  # the run of a failure goes on instead
+            if one.key in ended_well and there:  # the run of a failure goes on instead
                 store.client.delete_run(known[one.key].info.run_id)
-            if there is None:
-                added += 1
-            else:
-                replaced += 1
+            counts["replaced" if there else "added"] += 1
             store.complete(one, workspace, (study_of or {}).get(one.key))
             if isinstance(one, Record):
                 ended_well.add(one.key)
-    return SyncSummary(added, replaced, unchanged, store.uri)
+    return SyncSummary(counts["added"], counts["replaced"], counts["unchanged"], store.uri)
 
 
 def log_page(workspace: Workspace, study: str, scores: Mapping[str, float], files: Iterable[Path]) -> None:

@@ -110,7 +110,7 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
             predictions[indices] = predict(model, scores, measure).cpu()
         seen = activity()
     check_finite(model)
-    return Scored(total / len(samples), measure.score(predictions.numpy(), targets.numpy()), predictions, seen)
+    return Scored(total / len(samples), measure.measured(predictions.numpy(), targets.numpy()), predictions, seen)
 
 
 @torch.no_grad()

@@ -155,7 +155,11 @@ class Trainable(nn.Module):
 
     def classify(self, inputs: Tensor) -> Tensor:
         """Return the scores (B, classes) of a batch of sequences (T, B, C)."""
-        return self.scores(self(inputs))
+        outputs = self(inputs)
+        if not isinstance(outputs, Tensor):
+            found = f"{type(self).__name__}.forward returned {type(outputs).__name__}"
+            raise TypeError(f"{found}; return a tensor of shape (T, B, classes)")
+        return self.scores(outputs)
 
     def predict(self, scores: Tensor) -> Tensor:
         """Return the class with the largest score, (B,); -1 for no class, which counts as wrong."""
