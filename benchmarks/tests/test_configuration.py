@@ -135,13 +135,15 @@ def test_what_does_not_fit_the_data_is_refused(workspace):
 
 
 def test_a_network_of_a_plug_in_that_cannot_be_counted_without_memory_is_built():
-    def build(settings, inputs, classes):
-        layer = torch.nn.Linear(inputs, classes, bias=False)
-        float(layer.weight.detach().sum())  # a tensor without memory has no sum
-        return layer
+    settings = METHODS["lif"].settings | {"hidden": [4]}
 
-    needy = Method("needy", "s", "s", "weights", settings={"hidden": [4]}, build=build)
-    assert counted(needy, {"hidden": [4]}, 3, 2) == 6
+    def build(settings, inputs, classes):
+        network = METHODS["lif"].build(settings | {"engine": "auto"}, inputs, classes)
+        float(next(network.parameters()).detach().sum())  # a tensor without memory has no sum
+        return network
+
+    needy = Method("needy", "s", "s", "weights", settings=settings, build=build)
+    assert counted(needy, settings, 3, 2) == counted(METHODS["lif"], settings, 3, 2)
 
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 100_000, ".".join("a" * 3_000) + " = 1"])
