@@ -195,6 +195,14 @@ def test_a_preset_for_no_task_or_profile_is_named(tmp_path, where, message):
         Place(workspace_at(tmp_path), (str(tmp_path),)).tables()
 
 
+def test_of_two_presets_the_more_specific_wins_however_they_are_written(tmp_path):
+    presets = {("*", "*"): {"lr_weights": 0.1}, ("digits", "*"): {"training.lr_weights": 0.2}}
+    (tmp_path / "mine.py").write_text(METHODS.replace('title="Visitor"', f"presets={presets}"))
+    methods, tasks = Place(workspace_at(tmp_path), (str(tmp_path),)).tables()
+    found = resolve(Request("visitor", "digits"), methods, tasks, workspace_at(tmp_path))
+    assert found.configuration["training"]["lr_weights"] == 0.2
+
+
 def test_the_python_functions_know_the_folders_of_the_environment(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(METHODS)
     monkeypatch.setenv("DELREC_BENCH_METHODS", str(tmp_path))

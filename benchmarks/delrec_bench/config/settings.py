@@ -142,7 +142,8 @@ def settle(request: Request, method: Method, task: Task) -> Settled:
     values = defaults(method, task.family == "forecast")
     # A preset speaks for every method: what a method does not know (delays, for one without) is not for it.
     values |= {key: value for key, value in preset(request.profile, task).items() if key in values}
-    values |= full_keys(method.preset(task, request.profile), values, f"presets of method '{method.name}'")
+    for key, value in method.preset(task, request.profile).items():
+        values |= full_keys({key: value}, values, f"presets of method '{method.name}'")
     usual = dict(values)
     short = {"training.epochs": request.epochs, "task.limit": request.limit}
     short = {key: value for key, value in short.items() if value is not None and key in values}
@@ -170,8 +171,7 @@ def _fit_layers(values: dict[str, Any], given: Mapping[str, Any]) -> None:
     """A preset numbers the layers of its own depth: in a network of another depth the delays are in all layers."""
     depth = len(_listed(values["network.hidden"]))
     for name in ("network.recurrent_layers", "network.feedforward_layers"):
-        layers = values.get(name)
-        if name not in given and layers and max(layers) >= depth:
+        if name not in given and (layers := values.get(name)) and max(layers) >= depth:
             values[name] = None
 
 
