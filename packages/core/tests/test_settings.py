@@ -6,16 +6,19 @@ from functools import partial
 import pytest
 import torch
 from delrec import LIF, BatchNorm, DelayInit, FeedforwardDelays, Neuron, RecurrentDelays, SpikeLinear, SpikingLayer
+from delrec.checks import check_finite
 from delrec.engines.events.network import EventNetwork
+from delrec.layer import deployed
 from delrec.stateful import Stateful
 from delrec.surrogates import ATan, MultiGaussian, Surrogate, make_surrogate
-from delrec.training import SigmaSchedule, parameter_groups
+from delrec.training import SigmaSchedule, count_parameters, parameter_groups
 from torch import nn
 
 NUMBERS = ["a", None, True, math.nan, math.inf, torch.tensor([1.0, 2.0])]  # none of them is a number
 WHOLE = ["a", None, True, 2.0, -1]  # none of them is a whole number of at least 0
 FLAGS = ["no", 1, None]
 PLACES = {"device": ["nope", 1.5], "dtype": [torch.int64, torch.complex64, "float32"]}
+OF_MODULES = [check_finite, count_parameters, parameter_groups, SigmaSchedule(epochs=2).step, Stateful]
 RECURRENT, FORWARD = partial(RecurrentDelays, 4), partial(FeedforwardDelays, 4, 3, window=5)
 SETTINGS = {
     RecurrentDelays: {"size": [*WHOLE, 0]},
@@ -72,6 +75,7 @@ def test_a_wrong_setting_is_named_with_its_value_and_what_would_be_right(make, n
         (lambda: DelayInit("uniform", low=4, high=3), "delay init high = 3: .*at least 4"),
         (lambda: SigmaSchedule(initial=-1), "sigma = -1"),
         (lambda: SigmaSchedule(decay=1.1), "sigma decay = 1.1: .*above 0 and at most 1"),
+        (lambda: LIF(threshold=-0.5), "^threshold = -0.5: give a finite number, above 0"),
         (lambda: make_surrogate("spline"), "surrogate = 'spline' .*triangle"),
         (lambda: SpikingLayer(4, neuron=type("Bare", (Neuron,), {})()), "Bare must list its state variables"),
         (lambda: SpikingLayer(4, neuron=type("Bare", (Neuron,), {"states": ()})()), r"Bare must define step\(current"),
@@ -86,11 +90,13 @@ def test_a_wrong_setting_is_named_with_its_value_and_what_would_be_right(make, n
         (lambda: BatchNorm(4)(torch.zeros(2, 4), [1, 1]), r"lengths are of a sequence; inputs of shape \(2, 4\)"),
         (lambda: EventNetwork(5), "layers of type int: give a list"),
         (lambda: EventNetwork(nn.ModuleList([nn.Linear(3, 8)])), "layers of type ModuleList: give a list"),
+        *((lambda use=use: use([RECURRENT()]), "module of type list: give .* nn.ModuleList") for use in OF_MODULES),
+        (lambda: deployed([RECURRENT()]).__enter__(), "module of type list: give .* nn.ModuleList"),
         (lambda: EventNetwork([nn.Linear(4, 3)], batch=3).step(torch.zeros(2, 4)), "this network has batch = 3"),
     ],
 )  # fmt: skip
 def test_an_error_says_what_would_be_right(build, said):
-    with pytest.raises((ValueError, NotImplementedError), match=said):
+    with pytest.raises((TypeError, ValueError, NotImplementedError), match=said):
         build()
 
 

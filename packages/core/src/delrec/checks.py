@@ -57,6 +57,13 @@ def check_place(device: torch.device | str | None, dtype: torch.dtype | None) ->
         raise ValueError(f"device = {device!r}: give one that torch knows, such as 'cpu' or 'cuda:0'") from error
 
 
+def check_module(module: nn.Module) -> nn.Module:
+    """Return a module, or raise TypeError for anything else, such as a list of layers."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module of type {type(module).__name__}: give an nn.Module; of a list, nn.ModuleList(...)")
+    return module
+
+
 def check_input(field: str, given: Tensor, axes: str, size: int) -> None:
     """Raise TypeError unless an input is a tensor, ValueError unless it is real and has these axes and one of `size`.
 
@@ -158,7 +165,7 @@ def check_finite(module: nn.Module) -> None:
 
     On an accelerator, call it at the end of an epoch: no later call reads the checks of the last batch.
     """
-    for part in module.modules():
+    for part in check_module(module).modules():
         watch = getattr(part, "_watch", None)
         if isinstance(watch, FiniteWatch):
             watch.flush()

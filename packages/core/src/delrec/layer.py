@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from delrec.checks import readable
+from delrec.checks import check_module, readable
 
 _UNCHANGED = nullcontext()
 _numbers = WeakTensorKeyDictionary()  # scalar of an accelerator -> (version, value)
@@ -69,7 +69,7 @@ def deployed(module: nn.Module) -> Iterator[nn.Module]:
     restored, whatever was loaded inside. Not between a forward pass and its backward pass, which torch then refuses:
     values change in place.
     """
-    modes = [(part, part.training) for part in module.modules()]
+    modes = [(part, part.training) for part in check_module(module).modules()]
     with ExitStack() as stack:
         for part, _ in modes:
             if isinstance(part, Layer):

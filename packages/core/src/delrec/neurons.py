@@ -64,6 +64,9 @@ class Neuron(nn.Module):
     Create parameters in `make_parameters`. Compiled engines trace `step` once, so any value it reads from `self` is
     frozen until you assign an attribute of the neuron; a step that reads `self.training`, or whose spikes may be other
     than 0 and 1, is not compiled. Assigning an attribute listed in `fixed` raises AttributeError.
+
+    Compiled engines pass a gradient to every state, 0 where it has none. Where a slope is infinite, as that of sqrt at
+    0, this gives NaN, as 0 * infinity does in torch: clamp the argument.
     """
 
     states: ClassVar[tuple[str, ...]]
@@ -247,8 +250,8 @@ class LIF(Neuron):
     one per layer. Source: DelRec, arXiv 2509.24852, eq. 1; learned tau after PLIF (Fang et al. 2021, arXiv 2007.05785)
     with the exponential in place of its sigmoid, so that tau has no upper bound.
 
-    Raises ValueError if tau < 1 (or = 1 when learned), if the threshold is not finite, if the reset is unknown, or if
-    v_reset is set with a soft reset or is not below the threshold.
+    Raises ValueError if tau < 1 (or = 1 when learned), if the threshold is not finite (soft: not above 0), if the reset
+    is unknown, or if v_reset is set with a soft reset or is not below the threshold.
     """
 
     states = ("membrane",)
@@ -260,8 +263,9 @@ class LIF(Neuron):
         learn_tau: Literal["no", "shared", "neuron"] = "no",
     ) -> None:  # fmt: skip
         super().__init__(surrogate, detach_reset)
-        self.tau, self.threshold = number("tau", tau, at_least=1), number("threshold", threshold)
         self.reset = choose("reset", reset, "soft", "hard")
+        bounds = {"above": 0.0} if reset == "soft" else {}
+        self.tau, self.threshold = number("tau", tau, at_least=1), number("threshold", threshold, **bounds)
         self.learn_tau = choose("learn_tau", learn_tau, "no", "shared", "neuron")
         self.v_reset = number("v_reset", v_reset, below=self.threshold)
         if learn_tau != "no" and tau == 1:

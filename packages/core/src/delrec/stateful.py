@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import checkpoint
 
-from delrec.checks import flag
+from delrec.checks import check_module, flag
 from delrec.engines import State
 from delrec.feedforward import FeedforwardDelays
 from delrec.spiking import SpikingLayer
@@ -33,7 +33,7 @@ class Stateful(nn.Module):
 
     def __init__(self, module: nn.Module, *, detach: bool = True) -> None:
         super().__init__()
-        self.module = module
+        self.module = check_module(module)
         self.detach = flag("detach", detach)
         self.states: dict[str, State | Tensor] = {}
         if any(isinstance(part, Stateful) for part in module.modules()):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from delrec.checks import number, whole
+from delrec.checks import check_module, number, whole
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import Layer, deployed
 from delrec.neurons import Neuron
@@ -25,7 +25,8 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
     layers and "weights" elsewhere. trainable: leave out parameters that are not trained.
     """
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in ("weights", "norm", "delays", "neuron")}
-    neurons = {part for neuron in module.modules() if isinstance(neuron, Neuron) for part in neuron.modules()}
+    parts = check_module(module).modules()
+    neurons = {part for neuron in parts if isinstance(neuron, Neuron) for part in neuron.modules()}
     for path, parameter in module.named_parameters():
         owner, name = _place(path)
         part = module.get_submodule(owner)
@@ -102,7 +103,7 @@ class SigmaSchedule:
     def step(self, module: nn.Module) -> float:
         """At the start of an epoch, set sigma in every layer of `module` and return it."""
         sigma = self(self.epoch)
-        for part in module.modules():
+        for part in check_module(module).modules():
             if isinstance(part, Layer) and "sigma" in part._buffers:
                 part.sigma.fill_(sigma)  # type: ignore[operator]
         self.epoch += 1
