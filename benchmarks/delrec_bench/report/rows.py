@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from scipy.stats import binom
@@ -198,17 +199,16 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
 
 
 def _scores(group: Sequence[Record]) -> dict[str, float | None]:
-    """Mean, spread and interval of the scores of runs, and the means of what they counted."""
+    """Mean, spread and interval of the scores of runs, and the means of what they counted, alike in every Python."""
     metric, scores = metric_named(group[0].metric), [r.score for r in group]
     estimate = paired(scores, [0.0] * len(scores))
-    values: dict[str, float | None] = {"score_mean": sum(scores) / len(scores), "score_sd": estimate.sd}
+    values: dict[str, float | None] = {"score_mean": fmean(scores), "score_sd": estimate.sd}
     if len(group) > SHOWN_ONLY and estimate.low is not None and estimate.high is not None:
-        # no score can be beyond its limits
         values |= {"score_low": metric.clipped(estimate.low), "score_high": metric.clipped(estimate.high)}
     counted = list(map(activity, group))
     for name in counted[0]:
         told = [value for one in counted if (value := one[name]) is not None]
-        values[name] = sum(told) / len(told) if told else None
+        values[name] = fmean(told) if told else None
     return values
 
 

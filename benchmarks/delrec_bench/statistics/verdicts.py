@@ -102,7 +102,7 @@ def mean_over(estimates: Sequence[Estimate]) -> Estimate | None:
         return None
     se, df = summed((se**2, df) for _, se, df in known)
     alone = mean_over([e.alone or e for e in estimates]) if any(e.alone for e in estimates) else None
-    return Estimate(sum(difference for difference, _, _ in known) / k, k, se=se / k, df=df, alone=alone)
+    return Estimate(float(np.mean([d for d, _, _ in known])), k, se=se / k, df=df, alone=alone)
 
 
 def rank_groups(
