@@ -104,7 +104,7 @@ def test_a_forward_pass_makes_few_calls(gradients):
             layer(x)
         finally:
             sys.setprofile(None)
-    assert "forward_tile" in calls and len(calls) <= 41, calls
+    assert "forward" in calls and len(calls) <= 41, calls  # of compiled code, Python before 3.12 notes a call as well
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,8 @@ def delayed(t, bits, prefix, words, plane, at, ok, senders, inside, tables, edge
         done = 32 * chunk
         x = window_words(bits, oldest + done, plane, at, ok & (done < count)[None, :], words)
         on_right = low_bits(right - done)
-        on_left = low_bits(count - done) & ~on_right
+        both = low_bits(count - done)
+        on_left = both ^ (both & on_right)  # and not; Triton 3.7's interpreter cannot invert unsigned integers
         pair = (x & on_right[None, :]).to(tl.uint64) | ((x & on_left[None, :]).to(tl.uint64) << 32)
         n_right, right_place, n_left, left_place = count_and_place(pair)
         z += e_right * n_right.to(REAL) + (done * n_right + right_place).to(REAL)
