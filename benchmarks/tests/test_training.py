@@ -226,6 +226,21 @@ def test_what_is_not_finite_ends_the_run_as_diverged(how, message):
             score_test(model, HeldOut(samples(seed=2)))
 
 
+def test_outputs_that_are_no_tensor_are_those_of_the_networks_own_scores():
+    class Pair(Trainable):
+        def forward(self, inputs):
+            return inputs, inputs.sum()
+
+    class Own(Pair):
+        def scores(self, outputs):
+            return outputs[0].sum(0)
+
+    x = torch.rand(5, 2, 3)
+    assert torch.equal(Own().classify(x), x.sum(0))
+    with pytest.raises(TypeError, match=r"forward of Pair returned tuple; return a tensor of shape \(T, B, classes\)"):
+        Pair().classify(x)
+
+
 def test_outputs_of_another_shape_are_named():
     class Flat(Trainable):
         def __init__(self):

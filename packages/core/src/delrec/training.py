@@ -152,15 +152,14 @@ class Trainable(nn.Module):
 
     def scores(self, outputs: Tensor) -> Tensor:
         """Reduce outputs (T', B, classes) to scores (B, classes): the sum over time."""
+        if not isinstance(outputs, Tensor):
+            found = f"forward of {type(self).__name__} returned {type(outputs).__name__}"
+            raise TypeError(f"{found}; return a tensor of shape (T, B, classes)")
         return outputs.sum(0)
 
     def classify(self, inputs: Tensor) -> Tensor:
         """Return the scores (B, classes) of a batch of sequences (T, B, C)."""
-        outputs = self(inputs)
-        if not isinstance(outputs, Tensor):
-            found = f"{type(self).__name__}.forward returned {type(outputs).__name__}"
-            raise TypeError(f"{found}; return a tensor of shape (T, B, classes)")
-        return self.scores(outputs)
+        return self.scores(self(inputs))
 
     def predict(self, scores: Tensor) -> Tensor:
         """Return the class with the largest score, (B,); -1 for no class, which counts as wrong."""
