@@ -123,9 +123,9 @@ class NetworkConfig:
         self.delay_start()
         self.make_neuron()
 
-    def sigma_schedule(self) -> SigmaSchedule:
+    def sigma_schedule(self, epochs: int | None = None) -> SigmaSchedule:
         """Return the schedule of sigma over epochs."""
-        return SigmaSchedule(self.sigma, self.sigma_decay)
+        return SigmaSchedule(self.sigma, self.sigma_decay, epochs)
 
     def delay_start(self) -> DelayInit:
         """Return the initialisation of recurrent delays."""

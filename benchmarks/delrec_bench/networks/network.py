@@ -233,7 +233,7 @@ class Network(Trainable):
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Set sigma of every recurrent layer, and the annealed feedforward spread, for an epoch counted from 0."""
-        sigma = self.config.sigma_schedule()(epoch, epochs)
+        sigma = self.config.sigma_schedule(epochs)(epoch)
         start, quarter = self.config.feedforward_spread, epochs // 4
         spread = start
         if self.config.anneal_spread and start > _SPREAD_FLOOR:

@@ -181,11 +181,32 @@ def test_batch_norm_is_torchs_over_time_and_batch(batch_first):
     ours, theirs = BatchNorm(5, momentum=0.3, batch_first=batch_first), nn.BatchNorm1d(5, momentum=0.3)
     for _ in range(3):
         x = torch.randn(7, 3, 5) * 2 + 1
-        given = x.transpose(0, 1) if batch_first else x
-        torch.testing.assert_close(ours(given), theirs(given.flatten(0, 1)).view_as(given))
-    theirs.load_state_dict(ours.state_dict())
+        given = (x.transpose(0, 1) if batch_first else x).requires_grad_()
+        out, expected = ours(given), theirs(given.flatten(0, 1)).view_as(given)
+        torch.testing.assert_close(out, expected)
+        pull, leaves = torch.randn(out.shape), [given, *ours.parameters()]
+        grads = (
+            torch.autograd.grad(out, leaves, pull),
+            torch.autograd.grad(expected, [given, *theirs.parameters()], pull),
+        )
+        torch.testing.assert_close(*grads)
+    torch.testing.assert_close(dict(ours.state_dict()), dict(theirs.state_dict()))
     ours.eval(), theirs.eval()
     torch.testing.assert_close(ours(x[0]), theirs(x[0]))
+
+
+def test_the_bits_of_a_channel_do_not_depend_on_how_many_there_are():
+    # behind the last whole vector, torch's builds round the gradient with or without fused multiply-adds
+    x, pull = torch.randn(3200, 16) + 1, torch.randn(3200, 16)
+    norms = BatchNorm(16), BatchNorm(13)
+    results = []
+    for norm in norms:
+        given = x[:, : norm.num_features].clone().requires_grad_()
+        out = norm(given)
+        out.backward(pull[:, : norm.num_features])
+        results.append([out, given.grad, norm.weight.grad, norm.running_mean, norm.running_var])
+    for wide, narrow in zip(*results, strict=True):
+        assert torch.equal(wide[..., :13], narrow)
 
 
 @pytest.mark.parametrize("batch_first", [False, True])

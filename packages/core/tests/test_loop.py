@@ -90,12 +90,12 @@ def test_the_longest_max_delay_costs_nothing(engine):
 
 
 def test_sigma_schedule_is_published():
-    schedule = SigmaSchedule(10.0, 0.95)
-    assert schedule(0, 150) == 10.0
-    assert schedule(75, 150) == pytest.approx(10 * 0.95**50)
-    assert schedule(149, 150) == pytest.approx(10 * 0.95 ** (14900 / 150))  # about 0.06, not 0
+    schedule = SigmaSchedule(10.0, 0.95, 150)
+    assert schedule(0) == 10.0
+    assert schedule(75) == pytest.approx(10 * 0.95**50)
+    assert schedule(149) == pytest.approx(10 * 0.95 ** (14900 / 150))  # about 0.06, not 0
     with pytest.raises(ValueError, match="epoch"):
-        schedule(-1, 10)
+        schedule(-1)
 
 
 def test_sigma_schedule_steps_a_model_and_resumes():

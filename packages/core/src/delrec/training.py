@@ -92,12 +92,11 @@ class SigmaSchedule:
         self.epochs = None if epochs is None else whole("epochs", epochs)
         self.epoch = 0
 
-    def __call__(self, epoch: int, epochs: int | None = None) -> float:
+    def __call__(self, epoch: int) -> float:
         """Return sigma for an epoch counted from 0."""
-        epochs = self.epochs if epochs is None else epochs
-        if epochs is None or epochs < 1 or epoch < 0:
-            raise ValueError(f"epoch {epoch} of {epochs}: give SigmaSchedule(initial, decay, epochs), and epoch >= 0")
-        return self.initial * self.decay ** (100 * epoch / epochs)
+        if self.epochs is None or epoch < 0:
+            raise ValueError(f"epoch {epoch} of {self.epochs}: give SigmaSchedule(initial, decay, epochs), epoch >= 0")
+        return self.initial * self.decay ** (100 * epoch / self.epochs)
 
     @torch.no_grad()
     def step(self, module: nn.Module) -> float:
