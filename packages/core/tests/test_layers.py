@@ -205,6 +205,20 @@ def test_the_bits_of_a_channel_do_not_depend_on_how_many_there_are():
     assert all(torch.equal(wide[..., :13], narrow) for wide, narrow in zip(*results, strict=True))
 
 
+@pytest.mark.parametrize(
+    "changes", [{"momentum": None}, {"track_running_stats": False}, {"weight": None, "bias": None}]
+)
+def test_batch_norm_that_its_user_changes_is_still_torchs(changes):
+    norms = BatchNorm(5), nn.BatchNorm1d(5)
+    for norm in norms:
+        for name, value in changes.items():
+            setattr(norm, name, value)
+    for _ in range(3):
+        x = torch.randn(20, 5) * 3 + 2
+        torch.testing.assert_close(*(norm(x) for norm in norms))
+    torch.testing.assert_close(*(dict(norm.state_dict()) for norm in norms))
+
+
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_batch_norm_sees_each_samples_own_steps(batch_first):
     x, lengths = torch.randn(7, 3, 5), [7, 2, 4]

@@ -166,8 +166,7 @@ def check_finite(module: nn.Module) -> None:
     On an accelerator, call it at the end of an epoch: no later call reads the checks of the last batch.
     """
     for part in check_module(module).modules():
-        watch = getattr(part, "_watch", None)
-        if isinstance(watch, FiniteWatch):
+        if isinstance(watch := getattr(part, "_watch", None), FiniteWatch):
             watch.flush()
 
 

@@ -83,12 +83,14 @@ class BatchNorm(nn.BatchNorm1d):
 
     def _normalise(self, rows: Tensor) -> Tensor:
         more = -self.num_features % 8  # behind the last whole vector, builds of torch round the gradient differently
-        if not (more and self.training and rows.is_cpu and rows.dtype == torch.float32 and len(rows) > 1):
+        names = ("running_mean", "running_var", "weight", "bias", "num_batches_tracked")
+        given = [getattr(self, name) for name in names if self.track_running_stats and self.momentum is not None]
+        usual = self.training and given and all(value is not None for value in given)  # unless its user changed it
+        if not (more and usual and rows.is_cpu and rows.dtype == torch.float32 and len(rows) > 1):
             return super().forward(rows)
-        names = ("running_mean", "running_var", "weight", "bias")
-        mean, variance, weight, bias = (F.pad(getattr(self, name), (0, more)) for name in names)
+        mean, variance, weight, bias = (F.pad(value, (0, more)) for value in given[:4])
         out = F.batch_norm(F.pad(rows, (0, more)), mean, variance, weight, bias, True, self.momentum or 0.0, self.eps)
-        self.get_buffer("running_mean").copy_(mean[:-more])
-        self.get_buffer("running_var").copy_(variance[:-more])
-        self.get_buffer("num_batches_tracked").add_(1)
+        for held, new in zip(given, (mean, variance), strict=False):
+            held.copy_(new[:-more])
+        given[4].add_(1)
         return out[:, :-more].contiguous()

@@ -16,10 +16,9 @@ def check_rules(neuron: Neuron, *, engine: str = "cpu") -> None:
     """
     if neuron.size is None:
         neuron.attach(5)
-    assert neuron.size is not None
     neuron.double()
     draw = torch.Generator().manual_seed(0)
-    current = 2 * torch.randn(8, 16, neuron.size, generator=draw, dtype=torch.float64) + 1
+    current = 2 * torch.randn(8, 16, neuron.size or 5, generator=draw, dtype=torch.float64) + 1
     leaves = {"the current": current.requires_grad_()}
     leaves |= {name: parameter for name, parameter in neuron.named_parameters() if parameter.requires_grad}
 
