@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from delrec_bench.errors import BenchError, nearest
 
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 LONGEST = 80  # characters of a value in a message
 
 T = TypeVar("T")

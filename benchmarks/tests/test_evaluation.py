@@ -3,6 +3,7 @@
 import csv
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,6 +15,7 @@ from delrec_bench import app
 from delrec_bench.config import Request, defaults, resolve
 from delrec_bench.data.generated import write
 from delrec_bench.errors import BenchError, RunError
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Asked, finished_record, read_folder, read_store
 from delrec_bench.report.declared import page_of
 from delrec_bench.runs import perform, single
@@ -108,7 +110,7 @@ class Answers(Trainable):
         (Answers(lambda scores: scores.argmax(1, keepdim=True)), r"predict gives torch.int64 of shape \(\d+, 1\)"),
         (Answers(lambda scores: [0] * len(scores)), r"predict gives list"),
         (Answers(lambda scores: scores.argmax(1) + 100), r"predict gives class 100; .* 0 to 9"),
-        (Returns(torch.zeros(17)), "gives 17 scores for a sample; the task needs 10"),
+        (Returns(torch.zeros(17)), "Returns gives 17 scores for a sample; the task needs 10"),
         (Returns(torch.full((10,), torch.nan)), "gives outputs on 'digits' that are not finite"),
         (Returns(None), r"does not fit task 'digits', \(64, batch, 1\) to 10 outputs"),
         (len, "is neither the name of a method nor a torch.nn.Module"),
@@ -174,6 +176,9 @@ def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturb
     (tmp_path / "checkpoint.pt").write_bytes(damaged)
     with pytest.raises(BenchError, match="is damaged: .* does not match its checksum"):
         network_of(plain, tmp_path / "checkpoint.pt", METHODS)
+    edited = MethodTable(METHODS | {plain.method: replace(METHODS[plain.method], code="of a file")})
+    with pytest.raises(BenchError, match="its method's code is another one now; restore the file"):
+        network_of(plain, workspace.runs / plain.key / "checkpoint.pt", edited)
 
 
 def test_a_level_has_one_key_however_it_is_written_and_none_is_the_ordinary_run(settled):

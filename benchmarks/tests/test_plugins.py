@@ -25,6 +25,7 @@ from torch.nn import Linear
 
 METHODS = """
 from dataclasses import replace
+from torch import Tensor
 from delrec_bench.methods.plain import METHODS as PLAIN
 
 METHODS = [replace(PLAIN[0], name="visitor", control=None, title="Visitor")]
@@ -94,7 +95,11 @@ def test_a_file_of_a_folder_is_found_and_a_helper_beside_it_is_not_read(kind, tm
                 ('presets={("*", "*"): {3: 0.1}}', "presets are"),
                 ('presets=[("*", "*")]', "presets are"),
                 ("settings=[1]", "settings must be plain values"),
-                ('settings={"f": print}', "settings must be plain values by name"),
+                *(
+                    (f'settings={{"f": {value}}}', "settings must be plain values by")
+                    for value in ("print", "Tensor([1])")
+                ),
+                ('settings={"hidden": 64}', "hidden is 64; give a list of the widths"),
             )
         ),
         ("method", "METHODS = []", "it defines no METHODS"),
@@ -107,6 +112,8 @@ def test_a_file_of_a_folder_is_found_and_a_helper_beside_it_is_not_read(kind, tm
         ),
         ("metric", METRIC.replace("measured", "nmse"), "'nmse' already exists"),
         ("metric", METRIC.replace('"measured"', '"measured", direction="up"'), "direction is 'up'"),
+        ("metric", METRIC.replace('"measured"', '"measured", digits=-1'), "digits is -1; it must be greater"),
+        ("metric", METRIC.replace('"measured"', '"measured", factor=0.0'), "factor is 0.0; it must be greater"),
         ("metric", METRIC.replace("replace(NMSE, ", "type(NMSE)("), "is missing"),
     ],
 )
@@ -127,34 +134,39 @@ def samples(values=0.0, count=3, targets=3, dtype=np.int64, **more):
     return DenseSamples(np.full((count, 5, 2), values, np.float32), np.arange(targets, dtype=dtype), **more)
 
 
+def field(message):
+    return rf"its load raised TypeError: TaskData\.{message}"
+
+
 @pytest.mark.parametrize(
     ("load", "message", "error"),
     [
         (lambda: None, "its load returned None, not TaskData", BenchError),
-        (lambda: TaskData(name="digits"), "its load raised TypeError: .*'valid'.* .test_plugins.py, line", BenchError),
+        (lambda: TaskData(name="digits"), field("kind is missing"), BenchError),
         (lambda: {}["x"], r"its load raised KeyError: 'x' \(test_plugins.py, line", RunError),
-        (lambda: made(kind="FOO"), "its kind is 'FOO'; known: DRAWN, EMBEDDED", BenchError),
+        (lambda: made(kind="FOO"), field("kind is 'FOO'; it must be 'DRAWN', 'EMBEDDED'"), BenchError),
         (lambda: made(name="shd"), "its data is named 'shd'; name it 'digits'", BenchError),
-        (lambda: made(digest=""), "its data has no digest", BenchError),
-        (lambda: made(metric=None), "it declares the metric 'accuracy', its data 'None'", BenchError),
-        (lambda: made(digest=12), "its data has no digest", BenchError),
-        (lambda: made(classes="3"), "its classes are '3'; give a whole number", BenchError),
-        (lambda: made(steps=5.0), "its steps are 5.0; give a whole number", BenchError),
-        (lambda: made(valid=[1, 2]), r"its valid is \[1, 2\]; give Samples", BenchError),
+        (lambda: made(digest=""), field("digest is ''"), BenchError),
+        (lambda: made(metric="nmse"), "it declares the metric 'accuracy', its data 'nmse'", BenchError),
+        (lambda: made(digest=12), field("digest is 12; it must be a valid string"), BenchError),
+        (lambda: made(classes="3"), field("classes is '3'; it must be a valid integer"), BenchError),
+        (lambda: made(valid=[1, 2]), field(r"valid is \[1, 2\]; it must be an instance of Samples"), BenchError),
         (lambda: made(classes=2), "a target of train is 2; give integers from 0 to classes - 1 = 1", BenchError),
-        (lambda: made(step_ms=-1.0), "its step_ms is -1.0; give milliseconds, or 0", BenchError),
-        (lambda: made(step_ms=np.nan), "its step_ms is nan; give milliseconds, or 0", BenchError),
-        (lambda: made(step_ms=None), "its step_ms is None; give milliseconds, or 0", BenchError),
-        (lambda: made(step_ms="1"), "its step_ms is '1'; give milliseconds, or 0", BenchError),
-        (lambda: made(representation="bin"), "its representation is 'bin'; did you mean 'binary'", BenchError),
-        (lambda: made(files=None), "its files are None; give the digest of each by name", BenchError),
-        (lambda: made(files={"a": None}), "its files are {'a': None}; give the digest of each by name", BenchError),
+        (lambda: made(step_ms=-1.0), field("step_ms is -1.0; it must be greater than or equal to 0"), BenchError),
+        (lambda: made(step_ms=np.nan), field("step_ms is nan; it must be a finite number"), BenchError),
+        (lambda: made(files={"a": None}), field("files.a is None; it must be a valid string"), BenchError),
+        (lambda: made(notes="a note"), field("notes is 'a note'; it must be a valid tuple"), BenchError),
         (lambda: made(steps=6), "train has 5 steps, 2 channels, TaskData 6 and 2", BenchError),
         (lambda: made(test=samples(targets=2)), "test has 3 samples and 2 targets", BenchError),
         (lambda: made(test=samples(count=0, targets=0)), "test has no samples", BenchError),
         (
             lambda: made(train=samples(dtype=np.int32)),
             r"the targets of train are torch.int32 of shape \(3,\)",
+            BenchError,
+        ),
+        (
+            lambda: made(test=DenseSamples(np.zeros((3, 5, 2, 1)), np.arange(3))),
+            r"test has torch.float64 of shape \(3, 5, 2, 1\); give real numbers",
             BenchError,
         ),
         (lambda: made(train=samples(scale=np.nan)), "train sample 0: its input is NaN", BenchError),
@@ -167,10 +179,32 @@ def test_what_is_wrong_with_the_data_of_a_task_is_said(load, message, error):
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "its classes are 3; a network on a task of values has one output"),
+        ({"classes": 1}, r"the targets of train are torch.int64 of shape \(3,\); give one value per sample, floating"),
+        (
+            {"classes": 1, "train": DenseSamples(np.zeros((3, 5, 2)), np.zeros((3, 1)))},
+            r"the targets of train are torch.float64 of shape \(3, 1\); give one value per sample",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_values_of_a_forecast_is_said(changes, message):
+    with pytest.raises(BenchError, match=f"^task 'mackey-glass': {message}"):
+        task = find_tasks()["mackey-glass"]
+        replace(task, load=lambda *_: made(name="mackey-glass", metric=task.metric, **changes)).read()
+
+
+def test_data_that_says_how_many_samples_there_are_in_all_may_leave_out_their_rows():
+    assert made(kind="OFFICIAL", whole={"train": 4}).stamp == "OFFICIAL SUBSET"
+    assert made(kind="OFFICIAL", whole={"train": 3}).stamp == "OFFICIAL"
+
+
+@pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ({"build": lambda *_: None}, "its build returned None; return a delrec.Trainable"),
-        ({"build": lambda *_: Linear(1, 1)}, "its build returned Linear.*; return a delrec.Trainable"),
+        ({"build": lambda *_: None}, "its build returned NoneType, no delrec.Trainable"),
+        ({"build": lambda *_: Linear(1, 1)}, "its build returned Linear, no delrec.Trainable"),
         ({"build": lambda *_: Trainable(), "presets": {("*", "*"): {"lr_weihts": 1}}}, "unknown key 'lr_weihts'; did"),
         ({"build": print, "applicable": lambda _: 1 / 0}, "its applicable raised ZeroDivisionError: "),
         ({"build": print, "applicable": lambda _: False}, "its applicable returned False; return None or the reason"),
@@ -186,12 +220,16 @@ def test_a_method_that_gives_no_network_or_impossible_predictions_is_named(decla
 
 
 @pytest.mark.parametrize(
-    ("where", "message"),
-    [(("digit", "*"), "task 'digit'; did you mean 'digits'"), (("*", "quik"), "profile 'quik'; did you mean 'quick'")],
+    ("presets", "message"),
+    [
+        ({("digit", "*"): {}}, "method 'visitor': presets for task 'digit'; did you mean 'digits'"),
+        ({("*", "quik"): {}}, "method 'visitor': presets for profile 'quik'; did you mean 'quick'"),
+        ({("shd", "*"): {"lr_weigths": 1}}, "presets of method 'visitor': unknown key 'lr_weigths'; did you mean"),
+    ],
 )
-def test_a_preset_for_no_task_or_profile_is_named(tmp_path, where, message):
-    (tmp_path / "mine.py").write_text(METHODS.replace('title="Visitor"', f"presets={{{where}: {{}}}}"))
-    with pytest.raises(BenchError, match=f"method 'visitor': presets for {message}"):
+def test_a_preset_for_no_task_profile_or_setting_is_named(tmp_path, presets, message):
+    (tmp_path / "mine.py").write_text(METHODS.replace('title="Visitor"', f"presets={presets}"))
+    with pytest.raises(BenchError, match=message):
         Place(workspace_at(tmp_path), (str(tmp_path),)).tables()
 
 

@@ -47,7 +47,7 @@ def corpus_of(task, folder, train, test):
     splits = [CountSamples(part, np.arange(len(part.labels)), steps) for part in parts.values()]
     shape = {"classes": len(recipe.words), "channels": 140, "steps": steps}
     parts = {"train": splits[0], "valid": splits[1], "test": splits[1]}
-    return TaskData(name=task, kind="EMBEDDED", representation="counts", digest="", **shape, **parts)
+    return TaskData(name=task, kind="EMBEDDED", representation="counts", digest="-", **shape, **parts)
 
 
 WHOLE = [pytest.param(task, None, None, marks=pytest.mark.slow) for task in RECIPES]

@@ -217,10 +217,11 @@ def code_of(method: Method, task: Task) -> dict[str, str]:
 
 
 def check_presets(methods: MethodTable, tasks: TaskTable) -> None:
-    """Check that each preset of a method is for a task (or a family of tasks) and a profile that there are."""
+    """Check that each preset of a method is of its settings, for a task (or a family of tasks) and a known profile."""
     known = ("*", *FAMILIES, *tasks), ("*", *profiles())
     for method in methods.values():
-        for place in method.presets:
+        for place, values in method.presets.items():
+            full_keys(values, defaults(method), f"presets of method '{method.name}'")
             for what, name, names in zip(("task", "profile"), place, known, strict=True):
                 if name not in names:
                     raise BenchError(f"method '{method.name}': presets for {what} '{name}'; {nearest(name, names)}")

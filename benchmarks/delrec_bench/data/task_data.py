@@ -5,7 +5,7 @@ T is the longest training or validation sample, at most 1.4 s, unless a task has
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -74,19 +74,20 @@ class TaskOptions:
     horizon: Annotated[int, Field(ge=1, le=100_000)] = 20
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings("TaskData.", TypeError)
 class TaskData:
     """A task's data, split and ready for batches."""
 
+    _: KW_ONLY
     name: str  # of the row, `<task>` or `<task>:<folder>@<digest8>`
     kind: Kind  # DRAWN: inputs of the right shape and rate that latency is measured on
     metric: str = "accuracy"
-    classes: int  # outputs of a network on this task (1 for a forecast)
-    channels: int  # C
-    steps: int  # T
-    step_ms: float = 0.0  # length of a step; 0 where steps are no times
+    classes: Amount  # outputs of a network on this task (1 for a forecast)
+    channels: Amount  # C
+    steps: Amount  # T
+    step_ms: Annotated[float, Field(ge=0)] = 0.0  # length of a step; 0 where steps are no times
     representation: Representation  # what a number of the input is
-    digest: str  # of the data read, before any binning
+    digest: Annotated[str, Field(min_length=1)]  # of the data read, before any binning: `content_digest`
     files: Mapping[str, str] = field(default_factory=dict)  # digest of each file read, by name
     train: Samples
     valid: Samples
@@ -104,7 +105,7 @@ class TaskData:
     @property
     def used(self) -> dict[str, int]:
         """Samples in each split, before any augmentation."""
-        return {split: len(rows) for split, (_, rows) in self.rows.items()}
+        return {split: len(rows) for split, (_, rows) in self.rows.items()} or self.identity()["sizes"]
 
     @property
     def stamp(self) -> str:

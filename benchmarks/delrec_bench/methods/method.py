@@ -1,5 +1,6 @@
 """What a method is, and how methods are found."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from delrec_bench.errors import BenchError, RunError, nearest, raised
 from delrec_bench.plugins import Plugins
-from delrec_bench.records import plain
 
 if TYPE_CHECKING:
     from delrec import Trainable
@@ -60,9 +60,11 @@ class Method:
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
                 raise BenchError(f"method {self.name!r}: {name} is {getattr(self, name)!r}; give one line of text")
         try:
-            plain({**self.settings})
-        except (BenchError, TypeError) as error:
+            json.dumps({**self.settings}, allow_nan=False)
+        except (TypeError, ValueError) as error:
             raise BenchError(f"method '{self.name}': settings must be plain values by name ({error})") from None
+        if not isinstance(hidden := self.settings.get("hidden", []), list | tuple):
+            raise BenchError(f"method '{self.name}': hidden is {hidden!r}; give a list of the widths of layers")
         try:
             _PRESETS.validate_python(self.presets)
         except ValidationError:
@@ -112,7 +114,7 @@ class Method:
         except (Exception, SystemExit) as error:
             raise RunError(f"method '{self.name}': its build raised {raised(error)}") from error
         if not isinstance(model, Trainable):
-            raise BenchError(f"method '{self.name}': its build returned {model!r:.60}; return a delrec.Trainable")
+            raise BenchError(f"method '{self.name}': its build returned {type(model).__name__}, no delrec.Trainable")
         return model
 
     def preset(self, task: "Task", profile: str) -> dict[str, Any]:

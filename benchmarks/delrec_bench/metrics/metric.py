@@ -7,12 +7,13 @@ searches, records, statistics, tables and figures all ask it.
 import os
 from collections.abc import Callable
 from numbers import Real
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
-from delrec_bench.errors import BenchError
+from delrec_bench.errors import BenchError, RunError, raised
 from delrec_bench.plugins import Plugins
 from delrec_bench.schema import settings
 
@@ -32,8 +33,8 @@ class Metric:
     score: Callable[[ArrayLike, ArrayLike], float]  # (predictions (n,), targets (n,)) -> the score of all samples
     per_sample: Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]  # the same -> (n,) whose mean is the score
     limits: tuple[float | None, float | None] = (None, None)  # smallest and largest possible score
-    factor: float = 1.0  # applied to scores for display (100 for percent)
-    digits: int = 4  # decimals displayed
+    factor: Annotated[float, Field(gt=0)] = 1.0  # applied to scores for display (100 for percent)
+    digits: Annotated[int, Field(ge=0, le=15)] = 4  # decimals displayed
     difference_unit: str = ""  # shown after a difference of two scores; default `unit`
     code: str = ""  # see `Plugins`; not to be given
 
@@ -49,12 +50,15 @@ class Metric:
 
     def measured(self, predictions: ArrayLike, targets: ArrayLike) -> float:
         """The score of all samples; a `BenchError` where `score`, `per_sample` and `limits` contradict each other."""
-        score, each = self.score(predictions, targets), np.asarray(self.per_sample(predictions, targets))
+        try:
+            score, each = self.score(predictions, targets), np.asarray(self.per_sample(predictions, targets))
+        except Exception as error:
+            raise RunError(f"metric '{self.name}': it raised {raised(error)}") from error
         if not isinstance(score, Real) or not np.isclose(self.clipped(float(score)) - score, 0):  # nor NaN or infinity
             raise BenchError(f"metric '{self.name}': its score is {score!r}; it must be a number within its limits")
-        if each.shape != np.shape(targets) or not np.isclose(each.mean(), score):
-            found = f"{each.mean():g} as the mean of an array of shape {each.shape}"
-            raise BenchError(f"metric '{self.name}': per_sample gives {found}; the mean over samples must be the score")
+        if each.shape != np.shape(targets) or not np.isclose(np.mean(each), score):
+            found, wanted = str(each.tolist())[:60], f"one number per sample, whose mean is the score, {score:g}"
+            raise BenchError(f"metric '{self.name}': per_sample gives {found}; give {wanted}")
         return float(score)
 
     def rank(self, score: float) -> float:

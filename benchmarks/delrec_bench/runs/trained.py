@@ -28,6 +28,8 @@ def network_of(record: Record, checkpoint: Path, methods: MethodTable) -> Any:
     method, settings = methods[record.method], record.configuration
     if method.build is None:
         raise BenchError(f"{record}: method '{record.method}' has no network")
+    if method.code != settings.get("code", {}).get("method", ""):
+        raise BenchError(f"{record}: its method's code is another one now; restore the file, or make a new run")
     network = {**settings["network"], "engine": "auto"}
     model = method.network(network, record.data["channels"], record.data["classes"])
     model.to(dtype=torch.float64 if settings["dtype"] == "float64" else torch.float32)
@@ -52,10 +54,6 @@ def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
         raise BenchError(f"{checkpoint} does not contain the network of {record} ({why})") from error
 
 
-class _Wrapped(nn.Sequential, Trainable):
-    """Any module that maps sequences (T, B, C) to outputs (T', B, classes)."""
-
-
 def evaluate_network(
     network: nn.Module, task: Task, workspace: Workspace, repetition: int, options: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -70,7 +68,8 @@ def evaluate_network(
     asked = {name: value for name, value in options.items() if name != "data"}
     folder = task.folder(str(options["data"]) if options.get("data") is not None else None)
     data = task.read(TaskOptions(**asked), seeds.split, seeds.permutation, folder, workspace)
-    model: Any = network if isinstance(network, Trainable) else _Wrapped(network)
+    wrapped: Any = type(type(network).__name__, (nn.Sequential, Trainable), {})  # named as the user's in messages
+    model = network if isinstance(network, Trainable) else wrapped(network)
     first = next(network.parameters(), torch.empty(0))
     device, modes = str(first.device), {module: module.training for module in network.modules()}
     try:
@@ -78,7 +77,7 @@ def evaluate_network(
         scored = score_test(model, HeldOut(data.test), data.metric, device)
     except DivergedError as error:
         raise BenchError(f"the network gives outputs on '{data.name}' that are not finite; train it anew") from error
-    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         shape = f"({data.steps}, batch, {data.channels}) to {data.classes} outputs"
         raise BenchError(f"the network does not fit task '{data.name}', {shape}: {error}") from error
     finally:

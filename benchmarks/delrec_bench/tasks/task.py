@@ -1,15 +1,14 @@
 """What a task is, and how tasks are found."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
 from delrec_bench.data.samples import DenseSamples, Samples
-from delrec_bench.data.task_data import Kind, Representation, TaskData, TaskOptions
+from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError, RunError, nearest, no_room, raised
 from delrec_bench.metrics.metric import metric_named
 from delrec_bench.plugins import Plugins
@@ -77,7 +76,7 @@ class Task:
         except (Exception, SystemExit) as error:
             if isinstance(error, BenchError | RunError) or no_room(error):
                 raise
-            kind = BenchError if "TaskData.__init__" in str(error) else RunError
+            kind = BenchError if isinstance(error, TypeError) and "TaskData." in str(error) else RunError
             raise kind(f"task '{self.name}': its load raised {raised(error)}") from error
 
     @property
@@ -90,37 +89,31 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
     """Say what is wrong with a task's data; only the first counts, from which others may follow."""
     if not isinstance(data, TaskData):
         yield f"its load returned {data!r:.60}, not TaskData"
-    for name in ("classes", "channels", "steps"):
-        if not (isinstance(number := getattr(data, name), int) and number > 0):
-            yield f"its {name} are {number!r}; give a whole number of at least 1"
     if data.metric != task.metric:
         yield f"it declares the metric '{task.metric}', its data '{data.metric}'; they must be the same"
-    for name, kinds in (("kind", get_args(Kind)), ("representation", get_args(Representation))):
-        if (said := getattr(data, name)) not in kinds:
-            yield f"its {name} is {said!r}; {nearest(str(said), kinds)}"
-    if base_and_folder(str(data.name))[0] != task.name:
+    if base_and_folder(data.name)[0] != task.name:
         yield f"its data is named {data.name!r}; name it '{task.name}'"
-    if not (isinstance(data.step_ms, float | int) and 0 <= data.step_ms < math.inf):
-        yield f"its step_ms is {data.step_ms!r}; give milliseconds, or 0 where steps are no times"
-    if not (isinstance(data.files, Mapping) and all(isinstance(digest, str) for digest in data.files.values())):
-        yield f"its files are {data.files!r}; give the digest of each by name"
-    if not (isinstance(data.digest, str) and data.digest):
-        yield "its data has no digest; give content_digest of what was read or made"
+    if not data.classifies and data.classes != 1:
+        yield f"its classes are {data.classes}; a network on a task of values has one output"
     for split in ("train", "valid", "test"):
-        if not isinstance(part := getattr(data, split), Samples):
-            yield f"its {split} is {part!r:.60}; give Samples, such as DenseSamples"
+        part: Samples = getattr(data, split)
         held, count = {"target": part.targets}, len(part)
         if isinstance(part, DenseSamples):
             held["input"] = part.values
+            if part.values.dim() != 3 or part.values.is_complex():
+                shape = tuple(part.values.shape)
+                yield f"{split} has {part.values.dtype} of shape {shape}; give real numbers (n, T) or (n, T, C)"
             if len(part.values) != count:
                 yield f"{split} has {len(part.values)} samples and {count} targets; give one for each"
         if not count:
             if split != "valid":  # without validation samples the last epoch is taken
                 yield f"{split} has no samples"
             continue
-        if data.classifies and (part.targets.shape != (count,) or part.targets.dtype != torch.int64):
+        right = part.targets.dtype == torch.int64 if data.classifies else part.targets.is_floating_point()
+        if part.targets.shape != (count,) or not right:
             told = f"{part.targets.dtype} of shape {tuple(part.targets.shape)}"
-            yield f"the targets of {split} are {told}; give one class per sample, int64 ({count},)"
+            wanted = "class per sample, int64" if data.classifies else "value per sample, floating point"
+            yield f"the targets of {split} are {told}; give one {wanted} ({count},)"
         if data.classifies and len(wrong := part.targets[(part.targets < 0) | (part.targets >= data.classes)]):
             yield f"a target of {split} is {wrong[0]}; give integers from 0 to classes - 1 = {data.classes - 1}"
         first = part.batch(torch.arange(1))
