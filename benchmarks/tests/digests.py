@@ -34,7 +34,8 @@ RUNS = (
     ("linear-forecast", "mackey-glass"),
 )
 FEW = (RUNS[1], *((method, "digits") for method in ("delrec-dcls", "gru", "counts-only")), RUNS[-1])
-ASKED = {"network.hidden": [40, 24], "training.batch": 20, "task.test_limit": 40, "network.dropout": 0.1}
+# widths off the vectors of 8 channels: behind the last whole one, torch's builds for CPU and CUDA round differently
+ASKED = {"network.hidden": [45, 22], "training.batch": 20, "task.test_limit": 40, "network.dropout": 0.1}
 STOOD_ON = ("torch", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "c-library")
 
 
