@@ -90,6 +90,11 @@ class Returns(nn.Module):
         return self.answer if self.answer is None else self.answer.expand(*inputs.shape[:2], -1)
 
 
+class Refuses(nn.Module):
+    def forward(self, inputs):
+        assert inputs.shape[-1] == 5, "five channels"
+
+
 class Answers(Trainable):
     def __init__(self, predict):
         super().__init__()
@@ -113,6 +118,7 @@ class Answers(Trainable):
         (Returns(torch.zeros(17)), "Returns gives 17 scores for a sample; the task needs 10"),
         (Returns(torch.full((10,), torch.nan)), "gives outputs on 'digits' that are not finite"),
         (Returns(None), r"does not fit task 'digits', \(64, batch, 1\) to 10 outputs"),
+        (Refuses(), r"does not fit task 'digits', .*: five channels"),
         (len, "is neither the name of a method nor a torch.nn.Module"),
     ],
 )
