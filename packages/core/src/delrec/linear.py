@@ -84,13 +84,13 @@ class BatchNorm(nn.BatchNorm1d):
     def _normalise(self, rows: Tensor) -> Tensor:
         more = -self.num_features % 8  # behind the last whole vector, builds of torch round the gradient differently
         names = ("running_mean", "running_var", "weight", "bias", "num_batches_tracked")
-        given = [getattr(self, name) for name in names if self.track_running_stats and self.momentum is not None]
-        usual = self.training and given and all(value is not None for value in given)  # unless its user changed it
-        if not (more and usual and rows.is_cpu and rows.dtype == torch.float32 and len(rows) > 1):
+        own = [getattr(self, name) for name in names]
+        changed = self.momentum is None or not self.track_running_stats or any(value is None for value in own)
+        if not more or changed or not self.training or not rows.is_cpu or rows.dtype != torch.float32 or len(rows) < 2:
             return super().forward(rows)
-        mean, variance, weight, bias = (F.pad(value, (0, more)) for value in given[:4])
+        mean, variance, weight, bias = (F.pad(value, (0, more)) for value in own[:4])
         out = F.batch_norm(F.pad(rows, (0, more)), mean, variance, weight, bias, True, self.momentum or 0.0, self.eps)
-        for held, new in zip(given, (mean, variance), strict=False):
-            held.copy_(new[:-more])
-        given[4].add_(1)
+        for value, new in zip(own[:2], (mean, variance), strict=True):
+            value.copy_(new[:-more])
+        own[4].add_(1)
         return out[:, :-more].contiguous()
