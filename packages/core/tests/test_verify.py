@@ -93,6 +93,12 @@ def test_a_window_that_is_not_whole_or_too_long_is_unusable(key, value, tmp_path
     assert capsys.readouterr().out.startswith("ERROR dcls1d_")
 
 
+def test_a_convolution_of_no_sample_is_unusable(tmp_path, capsys):
+    none = lambda a: {**a, **{key: a[key][:0] for key in ("x", "y", "cot_y", "grad_x")}}  # noqa: E731
+    assert main([str(altered(CONV, tmp_path, none))]) == 2
+    assert capsys.readouterr().out.startswith("ERROR dcls1d_")
+
+
 def test_nothing_to_check_unreadable_or_of_neither_kind(tmp_path, capsys, monkeypatch):
     assert main([str(tmp_path)]) == 2
     assert "nothing to check" in capsys.readouterr().out

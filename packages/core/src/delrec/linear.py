@@ -91,6 +91,6 @@ class BatchNorm(nn.BatchNorm1d):
         mean, variance, weight, bias = (F.pad(value, (0, more)) for value in own[:4])
         out = F.batch_norm(F.pad(rows, (0, more)), mean, variance, weight, bias, True, self.momentum or 0.0, self.eps)
         for value, new in zip(own[:2], (mean, variance), strict=True):
-            value.copy_(new[:-more])
+            value.data.copy_(new[:-more])  # as in torch, a graph that read them in evaluation stays valid
         own[4].add_(1)
         return out[:, :-more].contiguous()

@@ -181,7 +181,7 @@ def check_file(path: Path, engine: str = "auto", dtype: str = "float64", device:
         return check(arrays, engine, dtype, device)
     except EngineError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError, RuntimeError, MemoryError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError, AssertionError) as error:
         why = " ".join(str(error).split())  # torch's messages have several lines
         raise GoldenError(f"holds settings that no layer can be built from ({why})") from error
 
