@@ -199,10 +199,12 @@ def test_batch_norm_is_torchs_over_time_and_batch(batch_first, changes):
     torch.testing.assert_close(ours(x[0]), theirs(x[0]))
 
 
-def test_batch_norm_may_train_on_what_it_gave_in_evaluation():
+def test_batch_norm_may_train_on_what_it_gave_in_evaluation_and_be_exported():
     norm, x = BatchNorm(5), torch.randn(8, 5, requires_grad=True)
     (norm.eval()(x) * norm.train()(x)).sum().backward()
     assert x.grad.abs().max() > 0
+    exported = torch.export.export(norm, (x.detach(),)).module()
+    torch.testing.assert_close(exported(x), norm(x))
 
 
 def test_the_bits_of_a_channel_do_not_depend_on_how_many_there_are():

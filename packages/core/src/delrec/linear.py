@@ -83,14 +83,14 @@ class BatchNorm(nn.BatchNorm1d):
 
     def _normalise(self, rows: Tensor) -> Tensor:
         more = -self.num_features % 8  # behind the last whole vector, builds of torch round the gradient differently
-        names = ("running_mean", "running_var", "weight", "bias", "num_batches_tracked")
-        own = [getattr(self, name) for name in names]
+        own = [getattr(self, n) for n in "running_mean running_var weight bias num_batches_tracked".split()]
         changed = self.momentum is None or not self.track_running_stats or any(value is None for value in own)
         if not more or changed or not self.training or not rows.is_cpu or rows.dtype != torch.float32 or len(rows) < 2:
             return super().forward(rows)
         mean, variance, weight, bias = (F.pad(value, (0, more)) for value in own[:4])
         out = F.batch_norm(F.pad(rows, (0, more)), mean, variance, weight, bias, True, self.momentum or 0.0, self.eps)
         for value, new in zip(own[:2], (mean, variance), strict=True):
-            value.data.copy_(new[:-more])  # as in torch, a graph that read them in evaluation stays valid
+            # by .data, as in torch, a graph that read them in evaluation stays valid
+            (value if torch.compiler.is_compiling() else value.data).copy_(new[:-more])
         own[4].add_(1)
         return out[:, :-more].contiguous()
