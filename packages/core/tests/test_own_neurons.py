@@ -13,6 +13,7 @@ from delrec import LIF, EventNetwork, Neuron, RecurrentDelays, SpikingLayer, Sta
 from delrec import engines as interface
 from delrec.engines import EngineError
 from delrec.engines.cpu.codegen import NUMBA
+from delrec.engines.cpu.scan_kernels import SCANS
 from delrec.rules import RuleError
 from delrec.testing import check_rules
 from problems import TRITON, assert_equal, problem, run
@@ -151,6 +152,16 @@ def test_a_readout_that_never_spikes_is_no_fault():
 
     out = SpikingLayer(3, neuron=Readout(), engine="cpu")(torch.rand(4, 2, 3), return_membrane=True)
     assert not out.spikes.any() and out.membrane.all()
+
+
+def test_the_scan_is_compiled_once_for_all_neurons():
+    def seen():
+        return [kernel.signatures for passes in SCANS.values() for _, kernel in passes]
+
+    for neuron in (LIF(), Leak()):
+        before = seen()
+        RecurrentDelays(N, neuron=neuron, engine="cpu")(torch.rand(T, B, N, requires_grad=True)).sum().backward()
+    assert seen() == before and before[0] and before[1]
 
 
 def test_what_the_backward_pass_keeps():

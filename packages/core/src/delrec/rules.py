@@ -58,7 +58,7 @@ class Rules:
 
     inputs, outputs: of step and adjoint, by the names in the module's docstring. kept: the planes for the backward
     pass. reads_old, coefficients_read_old: whether the gradients of current and states, and those of the coefficients,
-    need the old states. numbers: constants of the functions other than 0, 1 and -1. kernels: compiled modules by kind.
+    need the old states. numbers: constants of the functions other than 0, 1 and -1. kernels: what engines compiled.
     """
 
     states: int
@@ -69,7 +69,7 @@ class Rules:
     reads_old: bool
     coefficients_read_old: bool
     numbers: tuple[float, ...]
-    kernels: dict[str, ModuleType] = field(default_factory=dict)
+    kernels: dict[str, Any] = field(default_factory=dict)
 
     def check(self, coefficients: int, start: int) -> None:
         """Raise ValueError if a neuron has another number of coefficients or states now: kernels check no bounds."""

@@ -1,4 +1,4 @@
-"""The cpu engine: one fused scan through time, compiled for the neuron, with its adjoint. See docs/engines.md."""
+"""The cpu engine: one fused scan through time, which calls a compiled neuron, with its adjoint. See docs/engines.md."""
 
 import torch
 from torch import Tensor
@@ -14,13 +14,13 @@ except Exception as error:  # absent, or broken by another package, in many ways
     _BROKEN = f"needs numba, which cannot be imported ({type(error).__name__}: {error})"
 else:  # an error of our own modules is raised
     from delrec.engines.cpu import delays, linear, scan
-    from delrec.engines.cpu.codegen import kernels_for
+    from delrec.engines.cpu.codegen import places_of
 
 _DTYPES = (torch.float32, torch.float64)
 
 
 class Cpu(Compiled):
-    """One compiled scan per neuron, with its adjoint."""
+    """One compiled scan for all neurons, with its adjoint."""
 
     name = "cpu"
     broken = _BROKEN
@@ -34,8 +34,8 @@ class Cpu(Compiled):
         if dtype not in _DTYPES:
             return f"runs in float32 and float64, not in {dtype}"
         try:
-            if "axonal" not in neuron.rules(dtype).kernels:
-                kernels_for(neuron, dtype, "axonal")
+            if "cpu" not in neuron.rules(dtype).kernels:
+                places_of(neuron, dtype)
         except RuleError as error:
             return f"cannot compile {type(neuron).__name__}: {error}"
         return None

@@ -23,7 +23,9 @@ import numba
 import numpy as np
 from numba.core import serialize
 from numba.core.caching import _Cache
+from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
 
 from delrec.checks import warn
 
@@ -44,6 +46,17 @@ def entry(function: Any, **options: Any) -> Any:
 
 
 scan_entry = functools.partial(entry, _nrt=False)  # for a kernel that is given all its arrays
+
+
+@global_compiler_lock
+@functools.cache  # which keeps the machine code too
+def by_address(function: Any, real: Any) -> Any:
+    """Return a function of two arrays of `real`, compiled, or kept on disk; kernels call its `address`."""
+    pointer = numba.types.CPointer(numba.from_dtype(np.dtype(real)))
+    made: Any = CFunc(function, ((pointer, pointer), numba.types.void), {}, _OPTIONS)
+    made._cache = _Kept(function)
+    made.compile()
+    return made
 
 
 @functools.cache

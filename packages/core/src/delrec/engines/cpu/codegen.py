@@ -1,19 +1,19 @@
-"""One module of compiled kernels per neuron, dtype and kind of kernel.
+"""The step of a neuron and its adjoint as machine code, for each dtype.
 
-Its text is generated for the neuron, followed by a template (`scan_kernels`, `events.kernels`): numba would compile a
-function that is passed as an argument again in every process.
+The kernels that run through time call it by address, for BLOCK neurons at a time, and are the same for all neurons:
+numba needs ten seconds for them, and two for a neuron.
 """
 
-from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
+from collections import namedtuple
 
 import torch
 
+from delrec.engines.cpu.cache import by_address
 from delrec.neurons import Neuron
-from delrec.rules import Rules, Spelling, load
+from delrec.rules import Spelling, load
 
 BLOCK = 64  # neurons of a block
+CURRENT, OLD = BLOCK, 2 * BLOCK  # where the current (later its gradient) and the old states begin; the spike is first
 
 # scalars of the module's type REAL; selects instead of branches, so that loops become vectors; a minimum propagates NaN
 NUMBA = Spelling(
@@ -33,79 +33,53 @@ NUMBA = Spelling(
 )
 
 
-def kernels_for(neuron: Neuron, dtype: torch.dtype, kind: str) -> ModuleType:
-    """Return the compiled kernels of a neuron. Raises RuleError with the reason if its step cannot be compiled.
+# What kernels know of a neuron: sizes, where its values begin in `work`, an array of `rows` x BLOCK, whether gradients
+# of current and states, and those of coefficients, need the old states, and the addresses of its functions.
+Places = namedtuple(
+    "Places",
+    "states coefs planes rows new coef kept g_spike g_new g_coef reads_old coefficients_read_old step restore adjoint",
+)
 
-    kind: "axonal" (one delay per sender, or no recurrence) or "synaptic", with functions `forward_tile` and
-    `backward_tile`; or "events", with `event_rows`.
+
+def places_of(neuron: Neuron, dtype: torch.dtype) -> Places:
+    """Compile a neuron. Raises RuleError with the reason if its step cannot be compiled.
+
+    Its functions are void(work, numbers), with `Rules.numbers`. `step` turns current, old states and coefficients into
+    spike, new states and kept planes; `restore` the kept planes and coefficients of the step before into old states;
+    `adjoint` the gradients of spike and new states into those of old states and current (in place) and coefficients.
+    Places are constants in their text, so the compiler knows that nothing overlaps and vectorises any step.
     """
     rules = neuron.rules(dtype)
-    if kind not in rules.kernels:
-        name = str(dtype).removeprefix("torch.")
-        text = _module_text(rules, name, kind)
-        rules.kernels[kind] = load(f"{type(neuron).__name__.lower()}_{kind}_{name}", text)
-    return rules.kernels[kind]
-
-
-def _module_text(rules: Rules, dtype: str, kind: str) -> str:
-    head = "import math\n\nimport numpy as np\n\nfrom delrec.engines.cpu.cache import compiled, inlined\n"
-    template, spelling, numbers = Path(__file__).with_name("scan_kernels.py"), NUMBA, len(rules.numbers)
-    if kind == "events":  # with constants in the text, so that calls have few arguments
-        template = Path(__file__).parents[1] / "events" / "kernels.py"
-        spelling, numbers = replace(NUMBA, lifts=False), 0
-    else:
-        names = "g_row, receive, receive_gradient, send, send_gradient, send_silence"
-        head += f"from delrec.engines.cpu.{kind}_kernels import {names}\n"
-    texts = _blocks_text(rules, dtype, numbers), rules.text(spelling), template.read_text(encoding="utf-8")
-    return "\n\n".join((head, *texts))
-
-
-def _blocks_text(rules: Rules, dtype: str, numbers: int) -> str:
-    """Return the constants and block functions that a template needs besides the rules.
-
-    `work` is one small array of ROWS blocks of BLOCK values at constant places, so the compiler knows that nothing
-    overlaps and vectorises any step. It holds the spike, the current (then its gradient), old and new states,
-    coefficients, kept planes, and the gradients of spike, new (then old) states and coefficients. `step_block` turns
-    CURRENT, OLD and COEF into SPIKE, NEW and KEPT; `restore_block` KEPT and COEF of the step before into OLD;
-    `adjoint_block` gradients of SPIKE and NEW into those of OLD and CURRENT (in place) and COEF.
-    """
-    states, coefs, planes = rules.states, rules.coefficients, len(rules.kept)
+    if "cpu" in rules.kernels:
+        return rules.kernels["cpu"]
+    states, coefs, planes, name = rules.states, rules.coefficients, len(rules.kept), str(dtype).removeprefix("torch.")
     sizes = {
-        "SPIKE": 1, "CURRENT": 1, "OLD": states, "NEW": states, "COEF": coefs, "KEPT": planes, "G_SPIKE": 1,
-        "G_NEW": states, "G_COEF": coefs,
+        "spike": 1, "current": 1, "old": states, "new": states, "coef": coefs, "kept": planes, "g_spike": 1,
+        "g_new": states, "g_coef": coefs,
     }  # fmt: skip
-    places, rows = {}, 0
-    for name, count in sizes.items():
-        places[name], rows = rows * BLOCK, rows + count
+    begins, rows = {}, 0
+    for part, count in sizes.items():
+        begins[part], rows = rows * BLOCK, rows + count
 
-    def at(*names: str) -> str:
-        return "".join(f"work[{places[name] + j * BLOCK} + n], " for name in names for j in range(sizes[name]))
+    def at(parts: str) -> str:
+        return "".join(f"work[{begins[p] + j * BLOCK} + n], " for p in parts.split() for j in range(sizes[p]))
 
-    given = "".join(f"p_{j}, " for j in range(numbers))
-    loads = "".join(f"    p_{j} = numbers[{j}]\n" for j in range(numbers))
-    constants = "\n".join(f"{name} = {place}" for name, place in places.items())
-    return f"""
-REAL = np.{dtype}
-ONE, ZERO = REAL(1.0), REAL(0.0)
-BLOCK, STATES, COEFS, PLANES, ROWS = {BLOCK}, {states}, {coefs}, {planes}, {rows}
-READS_OLD, COEFFICIENTS_READ_OLD = {rules.reads_old}, {rules.coefficients_read_old}
-{constants}
-
-
-@compiled
-def step_block(work, numbers):
-{loads}    for n in range(BLOCK):
-        {at("SPIKE", "NEW", "KEPT")} = step({at("CURRENT", "OLD", "COEF")}{given})
+    given = "".join(f"p_{j}, " for j in range(len(rules.numbers)))
+    loads = "".join(f"    p_{j} = numbers[{j}]\n" for j in range(len(rules.numbers)))
+    text = f"{_HEAD}REAL = np.{name}\n\n\n{rules.text(NUMBA)}"
+    for function, (takes, gives) in _FUNCTIONS.items():
+        loop = f"    for n in range({BLOCK}):\n        {at(gives)} = {function}({at(takes)}{given})\n"
+        text += f"\n\ndef {function}_block(work, numbers):\n{loads}{loop}"
+    module = load(f"{type(neuron).__name__.lower()}_{name}", text)
+    functions = (by_address(vars(module)[f"{function}_block"], module.REAL).address for function in _FUNCTIONS)
+    reads, places = (rules.reads_old, rules.coefficients_read_old), list(begins.values())[3:]
+    rules.kernels["cpu"] = Places._make((states, coefs, planes, rows, *places, *map(int, reads), *functions))
+    return rules.kernels["cpu"]
 
 
-@compiled
-def restore_block(work, numbers):
-{loads}    for n in range(BLOCK):
-        {at("OLD")} = restore({at("KEPT", "COEF")}{given})
-
-
-@compiled
-def adjoint_block(work, numbers):
-{loads}    for n in range(BLOCK):
-        {at("CURRENT", "G_NEW", "G_COEF")} = adjoint({at("KEPT", "OLD", "COEF", "G_SPIKE", "G_NEW")}{given})
-"""
+_HEAD = "import math\n\nimport numpy as np\n\nfrom delrec.engines.cpu.cache import inlined\n\n"
+_FUNCTIONS = {
+    "step": ("current old coef", "spike new kept"),
+    "restore": ("kept coef", "old"),
+    "adjoint": ("kept old coef g_spike g_new", "current g_new g_coef"),
+}

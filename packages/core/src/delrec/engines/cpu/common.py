@@ -85,21 +85,14 @@ def to_lanes(padded, rows, rows_at, lanes):
 
 
 @inlined
-def load(work, to, values, at, m):
-    """work[to : to + m] = values[at : at + m]."""
+def copy(to, first, values, at, m):
+    """to[first : first + m] = values[at : at + m]."""
     for n in range(m):
-        put(work, to + n, get(values, at + n))
+        put(to, first + n, get(values, at + n))
 
 
 @inlined
-def store(work, row, values, at, m):
-    """values[at : at + m] = work[row : row + m]."""
+def add(to, first, values, at, m):
+    """to[first : first + m] += values[at : at + m]."""
     for n in range(m):
-        put(values, at + n, get(work, row + n))
-
-
-@inlined
-def add(work, to, values, at, m):
-    """work[to : to + m] += values[at : at + m]."""
-    for n in range(m):
-        put(work, to + n, get(work, to + n) + get(values, at + n))
+        put(to, first + n, get(to, first + n) + get(values, at + n))

@@ -7,17 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from delrec.engines.cpu import axonal_kernels, synaptic_kernels
-from delrec.engines.cpu.codegen import BLOCK, kernels_for
+from delrec.engines.cpu.codegen import BLOCK, places_of
 from delrec.engines.cpu.common import GROUPS, add_up, flat
 from delrec.engines.cpu.recurrence import Axonal, Recurrence, Synaptic, recurrence_of
+from delrec.engines.cpu.scan_kernels import SCANS
 from delrec.engines.cpu.vector import COLUMNS, LANES
 from delrec.engines.ops import Inputs, scan_operator
 from delrec.engines.threads import parallel
 from delrec.neurons import neuron_of
 from delrec.rules import Rules
 
-_ROOMS = {"axonal": axonal_kernels, "synaptic": synaptic_kernels}
 _ROUNDED = 4  # taps are read by as many at once
 
 
@@ -67,7 +66,8 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     rules: Any = neuron.traced.get(current.dtype) or neuron.rules(current.dtype)
     if len(inputs.coef) != rules.coefficients or len(inputs.start) != rules.states:
         rules.check(len(inputs.coef), len(inputs.start))
-    module = rules.kernels.get(recurrence.kind) or kernels_for(neuron, current.dtype, recurrence.kind)
+    places = rules.kernels.get("cpu") or places_of(neuron, current.dtype)
+    room_of, run_tile = SCANS[recurrence.kind][0]
     planes, bits = room(rules, inputs, limit)
     spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
     final = inputs.start.detach().clone(memory_format=torch.contiguous_format)
@@ -78,12 +78,11 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         pack(bits, inputs.history, shape)
     filled = Planes(spikes.view(-1).numpy(), final.view(-1).numpy(), traced.view(-1).numpy(), kept.view(-1).numpy())
     x = current.detach().resolve_neg().contiguous().view(-1).numpy()
-    tables, words, rooms = recurrence.forward(inputs.weight), bits.numpy().view(np.uint16), _ROOMS[recurrence.kind]
+    tables, words = recurrence.forward(inputs.weight), bits.numpy().view(np.uint16)
 
     def run(tile: int) -> None:
-        work, marks = np.zeros(module.ROWS * BLOCK, x.dtype), np.zeros(BLOCK, np.uint16)
-        room = rooms.forward_room(shape, tables)
-        module.forward_tile(tile, shape, arguments, tables, room, work, marks, x, filled, words)
+        work, marks = np.zeros(places.rows * BLOCK, x.dtype), np.zeros(BLOCK, np.uint16)
+        run_tile(tile, shape, places, arguments, tables, room_of(shape, tables), work, marks, x, filled, words)
 
     parallel(run, -(-batch // LANES))
     return spikes, final, traced, kept, bits
@@ -97,7 +96,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
     neuron = neuron_of(handle)
     recurrence = recurrence_of(neuron, inputs)
-    module = kernels_for(neuron, coef.dtype, recurrence.kind)
+    places, (room_of, run_tile) = places_of(neuron, coef.dtype), SCANS[recurrence.kind][1]
     shape, arguments = _arguments(neuron.rules(coef.dtype), inputs, recurrence, bits, True, False)
     if not need_history and not np.count_nonzero(history.detach().numpy()):  # silence gives no gradient
         shape = shape._replace(past=0)
@@ -115,17 +114,17 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     g_history = torch.zeros_like(history, memory_format=torch.contiguous_format)
     g_past = g_history[len(history) - shape.past :]
     tables, sums = recurrence.backward(weight, groups)
-    words, rooms = bits.numpy().view(np.uint16), _ROOMS[recurrence.kind]
+    words = bits.numpy().view(np.uint16)
     incoming = Incoming(*(arguments.start[:0] if g is None else flat(g) for g in grads))
-    carried = module.STATES * LANES * size
+    carried = places.states * LANES * size
     planes, to = flat(kept), Sums(flat(g_x), g_wt.numpy(), g_coef, flat(g_start), flat(g_past))
 
     def run(group: int) -> None:
         own = to._replace(weight=to.weight[group], coef=to.coef[group])
         for tile in range(group, tiles, groups):
-            work, carry = np.zeros(module.ROWS * BLOCK, planes.dtype), np.zeros(carried, planes.dtype)
-            room = rooms.backward_room(shape, tables[group])
-            module.backward_tile(tile, shape, arguments, tables[group], room, work, carry, planes, words, incoming, own)
+            work, carry = np.zeros(places.rows * BLOCK, planes.dtype), np.zeros(carried, planes.dtype)
+            room = room_of(shape, tables[group])
+            run_tile(tile, shape, places, arguments, tables[group], room, work, carry, planes, words, incoming, own)
 
     parallel(run, groups)
     g_weight = g_delay = g_width = None

@@ -311,3 +311,10 @@ def prefetch(e, builder, a, count):
     to = builder.bitcast(builder.gep(a, [loop.counter]), byte)
     builder.call(function, [to, ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])
     loop.close([], _BYTES * 8 // e.bits)
+
+
+@emitted("address work work_at numbers numbers_at")
+def call_block(e, builder, address, work, numbers):
+    """Call a function of `codegen.Blocks`."""
+    kind = ir.FunctionType(ir.VoidType(), [work.type, numbers.type])
+    builder.call(builder.inttoptr(address, kind.as_pointer()), [work, numbers])

@@ -1,6 +1,4 @@
-# ruff: noqa: F821
-# mypy: disable-error-code="name-defined"
-"""One layer by events: a template like `delrec.engines.cpu.scan_kernels`, completed for each neuron."""
+"""One layer by events."""
 
 from typing import NamedTuple
 
@@ -8,11 +6,10 @@ import numpy as np
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from delrec.engines.cpu.cache import entry, inlined
+from delrec.engines.cpu.codegen import BLOCK, CURRENT, OLD
 from delrec.engines.cpu.common import add_rows
 from delrec.engines.cpu.linear import list_row
-from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
-
-WORK = ROWS * BLOCK
+from delrec.engines.cpu.vector import LANES, call_block, get, next_bit, nonzero_bits, put
 
 
 class Layout(NamedTuple):
@@ -35,12 +32,16 @@ class Layout(NamedTuple):
     delayed: int
     recurrent: int
     output: int
-    weight: int  # reals: (elements, inputs, padded)
+    states: int  # of the neuron
+    rows: int  # see `codegen.Places`
+    step: int  # address of its step, see `codegen.places_of`
+    numbers: int  # reals: its constants
+    weight: int  # (elements, inputs, padded)
     bias: int  # (padded,)
     returning: int  # (size, padded), the recurrent weight by sender
     ring: int  # (batch, slots, padded), or empty
     ones: int  # (size,), the value of each spike
-    work: int  # (batch, blocks, WORK)
+    work: int  # (batch, blocks, rows, BLOCK)
     values: int  # (batch, inputs), scratch
     current: int  # (batch, padded), scratch
     input_delay: int  # longs: (elements, inputs, padded)
@@ -51,7 +52,7 @@ class Layout(NamedTuple):
     queue: int  # (batch, slots, size), senders whose spikes arrive at a step, or empty
 
 
-NUMBERS = len(Layout._fields)
+_COUNT = len(Layout._fields)
 
 
 @entry
@@ -61,11 +62,11 @@ def event_rows(begin, end, layout, reals, longs, shorts, x, out):
     Returns how many states are NaN or infinite afterwards. layout: the numbers of `Layout`. All arrays of one type are
     one argument, because streaming makes one call per step and layer, whose cost grows with the number of arguments.
     """
-    layer = Layout(*to_fixed_tuple(layout, NUMBERS))  # type: ignore[call-arg]
+    layer = Layout(*to_fixed_tuple(layout, _COUNT))  # type: ignore[call-arg]
     steps, rings = len(x) // (layer.batch * layer.inputs), layer.delayed or layer.recurrent == 2
     index, value = shorts[layer.columns + begin * layer.inputs :], reals[layer.values + begin * layer.inputs :]
     current = reals[layer.current + begin * layer.padded :]
-    wrong = 0
+    wrong, real = 0, reals.dtype.type
     for b in range(begin, end):
         for t in range(steps):
             row = t * layer.batch + b
@@ -81,7 +82,7 @@ def event_rows(begin, end, layout, reals, longs, shorts, x, out):
             if rings:
                 for i in range(layer.padded):
                     put(current, i, get(current, i) + get(reals, arriving + i))
-                    put(reals, arriving + i, ZERO)
+                    put(reals, arriving + i, real(0))
             if layer.recurrent == 1:
                 at = b * layer.slots + slot
                 queue, ones = shorts[layer.queue + at * layer.size :], reals[layer.ones :]
@@ -109,11 +110,11 @@ def not_finite(layer, b, reals):
     """Return how many states of row b are NaN or infinite."""
     wrong, blocks = 0, (layer.size + BLOCK - 1) // BLOCK
     for k in range(blocks):
-        state = layer.work + (b * blocks + k) * WORK + OLD
-        for j in range(STATES):
+        state = layer.work + (b * blocks + k) * layer.rows * BLOCK + OLD
+        for j in range(layer.states):
             for i in range(min(BLOCK, layer.size - k * BLOCK)):
                 value = get(reals, state + j * BLOCK + i)
-                wrong += value - value != ZERO
+                wrong += value - value != 0
     return wrong
 
 
@@ -142,16 +143,16 @@ def fire(layer, b, slot, reals, longs, shorts, current, out, to):
     for k in range(blocks):
         first = k * BLOCK
         here = min(BLOCK, layer.size - first)
-        work = reals[layer.work + (b * blocks + k) * WORK : layer.work + (b * blocks + k + 1) * WORK]
+        work = reals[layer.work + (b * blocks + k) * layer.rows * BLOCK :]
         for i in range(here):
             put(work, CURRENT + i, get(current, first + i))
-        step_block(work, work)
-        for j in range(STATES * BLOCK):
-            put(work, OLD + j, get(work, NEW + j))
+        call_block(layer.step, work, 0, reals, layer.numbers)
+        for j in range(layer.states * BLOCK):
+            put(work, OLD + j, get(work, OLD + layer.states * BLOCK + j))
         for i in range(here):
-            put(out, to + first + i, get(work, (SPIKE if layer.output == 0 else NEW) + i))
+            put(out, to + first + i, get(work, (0 if layer.output == 0 else OLD) + i))
         for i0 in range(0, here if layer.recurrent > 0 else 0, LANES):
-            word = nonzero_bits(work, SPIKE + i0)
+            word = nonzero_bits(work, i0)
             while word != 0:
                 i = i0 + next_bit(word)
                 word &= word - np.uint16(1)

@@ -11,8 +11,9 @@ from torch.nn.functional import pad
 
 from delrec.checks import NotFiniteError, check_input, whole
 from delrec.engines.cpu import ENGINE as CPU
-from delrec.engines.cpu.codegen import BLOCK, kernels_for
+from delrec.engines.cpu.codegen import BLOCK, OLD, places_of
 from delrec.engines.cpu.common import Array, flat, padded
+from delrec.engines.events.kernels import Layout, event_rows
 from delrec.engines.threads import parallel
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import deployed
@@ -225,11 +226,12 @@ class EventLayer:
         kind = 0 if recurrent is None else after.dim()
         ring = self.slots if kind == 2 or input_delay is not None else 0
         self._neuron = neuron or LIF().attach(size)  # which never runs
-        self._module = kernels_for(self._neuron, dtype, "events")
+        self._places = places_of(self._neuron, dtype)
         self._rest = self._at_rest()
         self._drawn = not np.array_equal(self._rest, self._at_rest())
         real = self._rest.dtype
         reals = {
+            "numbers": np.array(self._neuron.rules(dtype).numbers, real),
             "weight": rows(weight),
             "bias": np.zeros(row, real) if bias is None else rows(bias.unsqueeze(1)),
             "returning": rows(recurrent),
@@ -245,10 +247,11 @@ class EventLayer:
         shorts = {"columns": np.zeros(batch * inputs, np.int32), "queue": queue}
         places: dict[str, int] = {}
         self._reals, self._longs, self._shorts = (_packed(arrays, places) for arrays in (reals, longs, shorts))
-        layout = self._module.Layout(
+        layout = Layout(
             batch=batch, inputs=inputs, size=size, padded=row, slots=self.slots, delayed=input_delay is not None,
             elements=0 if weight is None else weight[0, 0].numel(), recurrent=kind,
-            output=2 if neuron is None else 1 if emit_state else 0, **places,
+            output=2 if neuron is None else 1 if emit_state else 0, states=self._places.states,
+            rows=self._places.rows, step=self._places.step, **places,
         )  # fmt: skip
         self._layout = np.array(layout, np.int64)
         self._ring, self._work = (self._reals[places[n] :][: len(reals[n])] for n in ("ring", "work"))
@@ -258,12 +261,12 @@ class EventLayer:
 
     def _at_rest(self) -> Array:
         """Return initial states and coefficients as the compiled step reads them, block by block of neurons."""
-        blocks, module, neuron = -(-self.size // BLOCK), self._module, self._neuron
-        work = torch.zeros(self.batch, blocks, module.WORK // BLOCK, BLOCK, dtype=self.dtype)
+        blocks, places, neuron = -(-self.size // BLOCK), self._places, self._neuron
+        work = torch.zeros(self.batch, blocks, places.rows, BLOCK, dtype=self.dtype)
         like = torch.zeros(self.batch, self.size, dtype=self.dtype)
         start, coefficients = neuron.start_states(like), neuron.coefficients_like(like)
         neuron.rules(self.dtype).check(len(coefficients), len(start))
-        for first, values in ((module.OLD, start), (module.COEF, coefficients)):
+        for first, values in ((OLD, start), (places.coef, coefficients)):
             for j, value in enumerate(values):
                 each = pad(value.detach().expand_as(like), (0, blocks * BLOCK - self.size))
                 work[:, :, first // BLOCK + j] = each.view(-1, blocks, BLOCK)
@@ -277,7 +280,7 @@ class EventLayer:
     def states(self) -> tuple[Tensor, ...]:
         """Return the neuron's states, each (B, size)."""
         work = torch.from_numpy(self._work).view(self.batch, -(-self.size // BLOCK), -1, BLOCK)
-        planes = (work[:, :, self._module.OLD // BLOCK + j] for j in range(self._module.STATES))
+        planes = (work[:, :, OLD // BLOCK + j] for j in range(self._places.states))
         return tuple(plane.reshape(self.batch, -1)[:, : self.size].clone() for plane in planes)
 
     def run(self, inputs: Tensor) -> Tensor:
@@ -293,7 +296,7 @@ class EventLayer:
         return self._out
 
     def _call(self, begin: int, end: int, x: Array, out: Array) -> None:
-        if self._module.event_rows(begin, end, self._layout, self._reals, self._longs, self._shorts, x, out):
+        if event_rows(begin, end, self._layout, self._reals, self._longs, self._shorts, x, out):
             raise NotFiniteError("the state of the neurons is NaN or infinite: scale the input down, and call reset()")
 
 
