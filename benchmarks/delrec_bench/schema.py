@@ -7,7 +7,7 @@ nearest right one.
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import wraps
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
@@ -35,7 +35,7 @@ def checked(model: type[M], values: Mapping[str, Any], where: str, prefix: str =
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise BenchError(f"{where}: {told(error, list(model.model_fields), prefix)}") from None
+        raise BenchError(f"{where}: {told(error, list(model.model_fields), prefix, model)}") from None
 
 
 @dataclass_transform(frozen_default=True)
@@ -62,7 +62,7 @@ def settings(prefix: str, error: type[Exception] = BenchError) -> Callable[[type
     return decorate
 
 
-def told(error: ValidationError, known: list[str], prefix: str = "") -> str:
+def told(error: ValidationError, known: list[str], prefix: str = "", model: Any = None) -> str:
     """One line about the first fault that pydantic found in a model with the `known` fields."""
     unknown = ("extra_forbidden", "unexpected_keyword_argument")
     # A misspelt key is often a missing one too; the misspelling says more.
@@ -70,6 +70,10 @@ def told(error: ValidationError, known: list[str], prefix: str = "") -> str:
     place = [known[part] if isinstance(part, int) and not index else part for index, part in enumerate(first["loc"])]
     name = prefix + ".".join(str(part) for part in place)
     if first["type"] in unknown:
+        for part in (part for part in place[:-1] if isinstance(part, str)):  # of a table in a field, a list or None
+            kind = model.model_fields[part].annotation
+            model = (*get_args(kind), kind)[0]
+            known, prefix = list(model.model_fields), name.removesuffix(str(place[-1]))
         return f"unknown key '{name}'; {nearest(name, [prefix + field for field in known])}"
     if first["type"] in ("missing", "missing_argument"):
         return f"{name} is missing"

@@ -41,7 +41,7 @@ def test_the_method_is_trained_and_its_delays_are_counted(run, tmp_path):
     assert [outcome["parameters"]["delays"] for outcome in outcomes] == [64, 64]
 
 
-def test_the_task_is_loaded_and_only_order_tells_its_classes(run, tmp_path):
+def test_the_task_is_loaded_and_only_order_tells_its_classes(run, tmp_path, command):
     tasks = saved(tmp_path / "my-tasks", "first.py", block("task"))
     outcome = run("lif", "first", "--tasks", tasks, "--set", "hidden=8,8")
     assert outcome["task"] == "first"
@@ -50,6 +50,10 @@ def test_the_task_is_loaded_and_only_order_tells_its_classes(run, tmp_path):
     assert (spikes.sum(axis=1) == 1).all(), "one spike per channel, whatever the class"
     assert (spikes.argmax(axis=1).argmin(axis=1) == split.targets.numpy()).all()
     assert 0.4 < split.targets.double().mean() < 0.6
+    asked = ("data", "export-splits", "first", "--tasks", tasks, "--repetitions", "1", "--out", str(tmp_path))
+    table, _ = command(*asked)[0]["files"]
+    lines = Path(table).read_text().splitlines()
+    assert lines[1].startswith("train,0,,0,") and lines[-1].startswith("test,")
 
 
 def test_the_metric_chooses_and_scores_a_run_of_a_task_that_names_it(run, tmp_path, monkeypatch):

@@ -214,6 +214,10 @@ def small(text):
     return "repetitions = 2", f"repetitions = 2\n{text}"
 
 
+def found(text, task="digits"):
+    return small(f'finding = {{ text = "{text}", verdicts = {{ {task} = "better" }} }}')
+
+
 def set_(text):
     return "[large]", f"[small.set]\n{text}\n[large]"
 
@@ -232,6 +236,15 @@ def axis(text):
         ('methods = ["lif"', 'methods = { family = "no such" } #', "no method has family = 'no such'"),
         ('methods = ["lif"', "methods = { fast = true } #", "a method has no attribute 'fast'"),
         ("[small]", "[small", "mine.toml is not TOML"),
+        ('profile = "quick"', 'profil = "quick"', r"\[small\]: unknown key 'profil'; did you mean 'profile'"),
+        ("about =", "abuot =", "unknown key 'contrasts.0.abuot'; did you mean 'contrasts.0.about'"),
+        ('over = ["digits"', 'ovr = ["digits"', "unknown key 'primary.ovr'; did you mean 'primary.over'"),
+        ('methods = ["lif"', 'question = "Why?" #', "says no methods; give methods = "),
+        # what people found
+        (*found("{digits.gain}"), "placeholders are {TASK.FIELD}, FIELD one of difference, interval, n, method"),
+        (*found("{digits.difference"), "placeholders are {TASK.FIELD}"),
+        (*found("{digitz.n}"), "no task in primary.over for its finding: 'digitz'; did you mean 'digits'"),
+        (*found("a", "digitz"), "no task in primary.over for its finding: 'digitz'"),
         # names
         ('"lif"', '"lfi"', "has no method 'lfi'; did you mean 'lif'"),
         ('method = "delrec-axonal"', 'method = "rlif"', "has no method 'rlif'"),

@@ -1,6 +1,5 @@
 """Commands that show what there is: report, compare, list, score."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -191,9 +190,7 @@ def score(
     loaded = tasks[task].read(TaskOptions(), seeds.split, seeds.permutation, tasks[task].folder(data), places.workspace)
     predictions, targets = read_predictions(file, loaded), loaded.test.targets.numpy()
     metric, total = metric_named(loaded.metric), len(targets)
-    value = float(metric.score(predictions, targets))
-    if not math.isfinite(value):
-        raise BenchError(f"{file}: the score is {value}; give predictions of the size of the targets")
+    value = metric.measured(predictions, targets)
     correct = int((predictions == targets).sum()) if metric.classifies else None
     counted = "" if correct is None else f" ({correct} of {total})"
     text = f"{loaded.name}, repetition {repetition}: {metric.format(value)} {metric.unit}{counted}"

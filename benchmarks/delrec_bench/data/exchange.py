@@ -1,7 +1,8 @@
 """What passes between this suite and other code that wants to be compared by its rules: splits out, predictions in.
 
 `TASK/repetition-R.csv` has a line for each sample, in the order of its split: split, position, file (or the part of a
-formula), row of it from 0, target, and speaker where known. Of two files A+B the rows of B follow those of A.
+formula, if the task says one), row of it from 0, target, and speaker where known. Of two files A+B the rows of B follow
+those of A.
 `TASK/repetition-R.json` beside it says what they are rows of (digests), T, step and channels, the seed of every axis,
 and the pixel shown at each step in permuted tasks.
 """
@@ -21,13 +22,13 @@ from delrec_bench.workspace import write_atomic
 
 def export_splits(data: TaskData, repetition: int, seeds: Mapping[str, int], folder: Path) -> list[Path]:
     """Write both files of one task and repetition below `folder`."""
-    parts = []
-    for split, (source, rows) in data.rows.items():
+    parts, about = [], data.identity()
+    for split, (source, rows) in (data.rows or {s: ("", np.arange(n)) for s, n in about["sizes"].items()}).items():
         samples, count = getattr(data, split), len(rows)  # an augmented set begins with the samples as they are
         speakers = None if samples.speakers is None else samples.speakers[:count]
         columns = {"split": split, "position": range(count), "file": source, "row": rows}
         parts.append(pd.DataFrame(columns | {"target": samples.targets[:count].tolist(), "speaker": speakers}))
-    about = data.identity() | {
+    about |= {
         "files": dict(data.files),
         "metric": data.metric,
         "stamp": data.stamp,

@@ -120,7 +120,7 @@ class TaskData:
 
     def impossible(self, predictions: Any) -> list[tuple[np.ndarray, str]]:
         """Which predictions (n,) cannot be, and what they must be."""
-        wrong = [(~np.isfinite(predictions), "must be a finite number")]
+        wrong = [(~(np.abs(predictions) < 1e100), "must be a finite number below 1e100")]
         if self.classifies:
             wrong.append((~np.isin(predictions, range(self.classes)), f"must be a class from 0 to {self.classes - 1}"))
         return wrong

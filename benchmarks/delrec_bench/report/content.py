@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
 
-from delrec_bench.errors import BenchError
-from delrec_bench.metrics.metric import Metric
 from delrec_bench.records import HOW, RESULTS_VERSION, Record, version_of
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration
@@ -14,7 +12,7 @@ from delrec_bench.report.judging import Difference, judge_rows, ranks_of, unjudg
 from delrec_bench.report.rows import Row, build_rows, revision, too_short
 from delrec_bench.report.texts import said
 from delrec_bench.statistics.paired import Estimate
-from delrec_bench.statistics.verdicts import Answer, Verdict, answer_of, mean_over
+from delrec_bench.statistics.verdicts import Answer, answer_of, mean_over
 from delrec_bench.workspace import base_and_folder
 
 
@@ -121,17 +119,7 @@ class Page:
 
     @cached_property
     def finding(self) -> str | None:
-        """The study's own, filled with numbers; None where a verdict that it relies on is another, or runs are missing.
-
-            finding = { text = "Learned delays gain {digits.difference} on digits.", verdicts = { digits = "better" } }
-
-        Placeholders name a task of the declared comparison: {TASK.difference}, {TASK.interval}, {TASK.n},
-        {TASK.method} and {TASK.control} (mean scores), {TASK.verdict}; and {mean.difference}, {mean.interval}. Verdicts
-        on the files of a folder are named after both: "shd:spoken-digits".
-
-        Raises:
-            BenchError: A placeholder that is none.
-        """
+        """The study's own, filled with numbers; None where a verdict that it relies on is another, or runs are missing."""
         finding, primary = self.declared.study.finding, self.primary
         verdicts = {":".join(filter(None, base_and_folder(d.method["task"]))): d.verdict.verdict for d in primary}
         if finding is None or not finding.verdicts.items() <= verdicts.items():
@@ -140,17 +128,11 @@ class Page:
         for d in primary:
             metric, v = d.method.metric, d.verdict
             method, control = (metric.format(row["score_mean"]) for row in (d.method, d.control))
-            told = {"n": v.n, "verdict": v.verdict, "method": method, "control": control}
-            names[base_and_folder(d.method["task"])[0]] = SimpleNamespace(**_numbers(metric, v), **told)
-        if self.mean is not None:
-            names["mean"] = SimpleNamespace(**_numbers(primary[0].method.metric, self.mean))
-        try:
-            return finding.text.format_map(names)
-        except (KeyError, AttributeError, ValueError, IndexError) as error:
-            if error.args[0] == "mean":
-                return None
-            known = ", ".join(f"{{{name}.{field}}}" for name, of in names.items() for field in vars(of)) or "none"
-            raise BenchError(f"finding: {error} is not a placeholder (available: {known})") from error
+            interval = words.interval(metric.format_difference, v.low, v.high)
+            told = {"difference": words.difference(metric, v.difference), "interval": interval, "verdict": v.verdict}
+            of = SimpleNamespace(**told, n=v.n, method=method, control=control)
+            names[base_and_folder(d.method["task"])[0]] = of
+        return finding.text.format_map(names) if names.keys() >= set(finding.tasks) else None
 
     @property
     def too_short(self) -> list[str]:
@@ -175,8 +157,3 @@ def build(declared: Declaration, records: Sequence[Record]) -> Page:
     ranks = ranks_of(declared, rows)
     rows = [replace(r, values={**r.values, "rank_group": ranks.get((r["task"], r["method"]))}) for r in rows]
     return Page(declared, tuple(rows), judge_rows(declared, rows))
-
-
-def _numbers(metric: Metric, of: Verdict | Estimate) -> dict[str, str]:
-    interval = words.interval(metric.format_difference, of.low, of.high)
-    return {"difference": words.difference(metric, of.difference), "interval": interval}

@@ -10,7 +10,7 @@ from shlex import quote
 from typing import Any, TypeVar
 
 from delrec_bench.arithmetic import Arithmetic
-from delrec_bench.config import Device, Request, defaults, full_key, full_keys, settle
+from delrec_bench.config import Device, Request, defaults, full_keys, settle
 from delrec_bench.config.searched import folder_of, searched_settings
 from delrec_bench.config.tree import toml_value
 from delrec_bench.errors import BenchError, nearest
@@ -162,6 +162,8 @@ class _Expansion:
         if isinstance(rule, list):
             self.only(what, rule, list(table))
             return rule
+        if not rule:
+            raise self.wrong(f" says no {what}s; give {what}s = [...], or attributes of {what}s and their values")
         for attribute in rule:
             if any(not hasattr(entry, attribute) for entry in table.values()):
                 raise self.wrong(f": a {what} has no attribute '{attribute}'; see {what}s/{what}.py")
@@ -188,6 +190,8 @@ class _Expansion:
             for task, method in product(primary.over, (primary.method, primary.control)):
                 if (reason := self.reason(method, task)) is not None:
                     raise self.wrong(f": primary is over '{task}', but {method} has no run there ({reason})")
+        if table.finding is not None:
+            self.only("task in primary.over for its finding:", table.finding.tasks, primary.over if primary else [])
         # these may stand above the profiles, and be for others
         self.only("method", table.searched, list(self.methods))
         self.only("method", table.without, list(self.methods))
@@ -244,7 +248,7 @@ class _Expansion:
 
     def space(self, taken: Collection[str]) -> dict[str, Any]:
         """What is drawn anew for each repetition, by dotted key."""
-        space = {full_key(key, self.keys): choice for key, choice in self.table.draw.items()}
+        space = {key: of for name, of in self.table.draw.items() for key in self.full({name: 0}, self.keys, "draw")}
         for key in space:
             if not key.startswith(("network.", "training.")) or key == "training.epochs":
                 raise self.wrong(f", draw: {key} is not a hyperparameter; draw settings of network.* and training.*")

@@ -66,6 +66,14 @@ def _line(value: str) -> str:
     return value.strip()
 
 
+def _sentence(value: str) -> str:
+    if {"{", "}"} & set(_PLACEHOLDER.sub("", value)):
+        raise ValueError("a line whose placeholders are {TASK.FIELD}, FIELD one of " + _FIELDS.replace("|", ", "))
+    return _line(value)
+
+
+_FIELDS = "difference|interval|n|method|control|verdict"  # method, control: their mean scores
+_PLACEHOLDER = re.compile(rf"\{{([\w-]+)\.(?:{_FIELDS})\}}")
 Line = Annotated[str, AfterValidator(_line)]
 Chosen = Annotated[Any, AfterValidator(_chosen)]
 
@@ -96,9 +104,14 @@ class ContrastTable(Pair):
 class FindingTable(FileTable):
     """What people found, filled with numbers and checked by the page (`report.content`)."""
 
-    text: Line  # plain English with placeholders such as {digits.difference}
-    # Task -> the verdict that it relies on; where the runs give another, the page shows no finding.
+    text: Annotated[str, AfterValidator(_sentence)]  # such as "Learned delays gain {digits.difference} on digits."
+    # Task (for a folder's files "shd:FOLDER") -> the verdict that it relies on; if the runs give another, it is not shown.
     verdicts: Annotated[dict[str, Literal["better", "worse", "equivalent", "inconclusive"]], Field(min_length=1)]
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that it speaks of."""
+        return [*(name.partition(":")[0] for name in self.verdicts), *_PLACEHOLDER.findall(self.text)]
 
 
 class Profile(FileTable):
@@ -149,6 +162,8 @@ def study_file(path: Path) -> StudyFile:
     general = {name: value for name, value in content.items() if name not in tables}
     shared = {k: v for k, v in general.items() if k in Profile.model_fields and k not in ("set", "notes")}
     profiles = {name: shared | table for name, table in tables.items()}
+    for name, table in profiles.items():
+        checked(Profile, table, f"{where}, [{name}]")
     return checked(StudyFile, general | {"profiles": profiles}, where)
 
 
