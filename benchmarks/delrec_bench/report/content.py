@@ -119,7 +119,7 @@ class Page:
 
     @cached_property
     def finding(self) -> str | None:
-        """The study's own, filled with numbers; None where a verdict that it relies on is another, or runs are missing."""
+        """The study's own, filled with numbers; None where a verdict that it needs is another, or runs are missing."""
         finding, primary = self.declared.study.finding, self.primary
         verdicts = {":".join(filter(None, base_and_folder(d.method["task"]))): d.verdict.verdict for d in primary}
         if finding is None or not finding.verdicts.items() <= verdicts.items():
