@@ -105,7 +105,7 @@ class FindingTable(FileTable):
     """What people found, filled with numbers and checked by the page (`report.content`)."""
 
     text: Annotated[str, AfterValidator(_sentence)]  # such as "Learned delays gain {digits.difference} on digits."
-    # Task (of a folder's files, "shd:FOLDER") -> the verdict that it needs; where the runs give another, it is not shown.
+    # Task (of a folder's files, "shd:FOLDER") -> the verdict that it needs; if the runs give another, it is not shown.
     verdicts: Annotated[dict[str, Literal["better", "worse", "equivalent", "inconclusive"]], Field(min_length=1)]
 
     @property
