@@ -1,5 +1,8 @@
 """The events engine gives what the deployed network gives, as a sequence and step by step."""
 
+import copy
+import pickle
+
 import delrec
 import pytest
 import torch
@@ -53,6 +56,12 @@ def made(name, *more):
 
 def spikes(steps=40, batch=3):
     return (torch.rand(steps, batch, INPUTS, generator=torch.Generator().manual_seed(2)) < 0.15).to(F64)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickle.dumps])
+def test_it_belongs_to_its_process(copied):
+    with pytest.raises(TypeError, match="make another from the layers"):  # it holds addresses of compiled code
+        copied(EventNetwork(made("plain"), batch=1))
 
 
 @torch.no_grad()

@@ -53,13 +53,9 @@ def places_of(neuron: Neuron, dtype: torch.dtype) -> Places:
     if "cpu" in rules.kernels:
         return rules.kernels["cpu"]
     states, coefs, planes, name = rules.states, rules.coefficients, len(rules.kept), str(dtype).removeprefix("torch.")
-    sizes = {
-        "spike": 1, "current": 1, "old": states, "new": states, "coef": coefs, "kept": planes, "g_spike": 1,
-        "g_new": states, "g_coef": coefs,
-    }  # fmt: skip
-    begins, rows = {}, 0
-    for part, count in sizes.items():
-        begins[part], rows = rows * BLOCK, rows + count
+    counts = 1, 1, states, states, coefs, planes, 1, states, coefs
+    sizes = dict(zip("spike current old new coef kept g_spike g_new g_coef".split(), counts, strict=True))
+    begins = {part: sum(counts[:j]) * BLOCK for j, part in enumerate(sizes)}
 
     def at(parts: str) -> str:
         return "".join(f"work[{begins[p] + j * BLOCK} + n], " for p in parts.split() for j in range(sizes[p]))
@@ -73,7 +69,7 @@ def places_of(neuron: Neuron, dtype: torch.dtype) -> Places:
     module = load(f"{type(neuron).__name__.lower()}_{name}", text)
     functions = (by_address(vars(module)[f"{function}_block"], module.REAL).address for function in _FUNCTIONS)
     reads, places = (rules.reads_old, rules.coefficients_read_old), list(begins.values())[3:]
-    rules.kernels["cpu"] = Places._make((states, coefs, planes, rows, *places, *map(int, reads), *functions))
+    rules.kernels["cpu"] = Places._make((states, coefs, planes, sum(counts), *places, *map(int, reads), *functions))
     return rules.kernels["cpu"]
 
 

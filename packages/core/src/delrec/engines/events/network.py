@@ -54,6 +54,9 @@ class EventNetwork:
         if not self.layers:
             raise ValueError("no layers: give at least one")
 
+    def __reduce__(self) -> Any:
+        raise TypeError("an EventNetwork cannot be copied or pickled: make another from the layers")
+
     def reset(self) -> None:
         """Go back to rest."""
         for layer in self.layers:
