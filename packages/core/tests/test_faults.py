@@ -15,6 +15,7 @@ from delrec.engines import engine_for, triton
 from delrec.training import count_parameters
 from problems import ENGINES
 from torch.autograd import forward_ad
+from torch.nn.utils import prune
 
 layer, current = (partial(made, dtype=torch.float32) for made in (problems.layer, problems.current))
 
@@ -202,6 +203,9 @@ def test_a_delay_with_a_parametrization_is_a_delay_that_cannot_be_rounded():
     assert count_parameters(soft)["spreads"] == count_parameters(soft)["learned_delays"] == 6
     assert soft.bfloat16().delay.dtype == torch.float32, "in bfloat16 a delay of 300.4 steps is 300"
     with pytest.raises(NotImplementedError, match="delay has a parametrization"), made.deployed():
+        pass
+    pruned = prune.identity(RecurrentDelays(6), "delay")  # it was made anew in each call, not rounded
+    with pytest.raises(NotImplementedError, match="delay has a parametrization or is pruned"), pruned.deployed():
         pass
     made.rounding = "none"
     other = RecurrentDelays(6, learn_spread=True)

@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from delrec import LIF, BatchNorm, DelayInit, FeedforwardDelays, Neuron, RecurrentDelays, SpikeLinear, SpikingLayer
@@ -14,7 +15,7 @@ from delrec.surrogates import ATan, MultiGaussian, Surrogate, make_surrogate
 from delrec.training import SigmaSchedule, count_parameters, parameter_groups
 from torch import nn
 
-NUMBERS = ["a", None, True, math.nan, math.inf, torch.tensor([1.0, 2.0])]  # none of them is a number
+NUMBERS = ["a", None, True, math.nan, math.inf, np.float32("inf"), torch.tensor([1.0, 2.0])]  # none is a number
 WHOLE = ["a", None, True, 2.0, -1]  # none of them is a whole number of at least 0
 FLAGS = ["no", 1, None]
 PLACES = {"device": ["nope", 1.5], "dtype": [torch.int64, torch.complex64, "float32"]}

@@ -26,7 +26,8 @@ def whole(field: str, value: int, at_least: int = 1, **bounds: float) -> int:
 
 
 def _within(field: str, value: Any, kind: Any, what: str, bounds: Mapping[str, float]) -> Any:
-    right = isinstance(value, kind) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    right = isinstance(value, kind) and not isinstance(value, bool)
+    right = right and abs(getattr(value, "item", lambda: value)()) <= sys.float_info.max  # in numpy's float32 it is inf
     if not (right and all(_BOUNDS[name](value, limit) for name, limit in bounds.items())):
         limits = " and ".join(f"{name.replace('_', ' ')} {limit}" for name, limit in bounds.items())
         raise ValueError(f"{field} = {value!r}: give {what}{', ' if limits else ''}{limits}")

@@ -87,8 +87,8 @@ def rounded(layer: Any, delay: Tensor | None, spread: Tensor) -> Iterator[None]:
     """Run a block with the delay of a layer rounded and its spread 0, as its `rounding` says, and restore both."""
     held = [(t, t.detach().clone()) for t in (delay, spread) if t is not None]
     rounds = layer.rounding != "none"
-    if rounds and (found := {"delay", "position"} & set(getattr(layer, "parametrizations", ()))):
-        raise NotImplementedError(f"{min(found)} has a parametrization and cannot be rounded: remove it to deploy")
+    if rounds and (made := [n for n in ("delay", "position") if hasattr(layer, n) and n not in layer._parameters]):
+        raise NotImplementedError(f"{made[0]} has a parametrization or is pruned: remove that to round and deploy it")
     try:
         if rounds:
             layer.round_()

@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = Counter(_report(file, options.engine, options.dtype, options.device) for file in files)
     failed = found["failed"] + found["unusable"]
     if not found["passed"] + failed:
-        print(f"nothing to check: this engine can run no .npz file in {', '.join(options.paths)} here")
+        print(f"nothing to check: no .npz file in {', '.join(options.paths)} that this engine can run here")
     skipped = f", {found['skipped']} skipped" if found["skipped"] else ""
     print(f"{found['passed']} passed, {failed} failed{skipped}")
     return 2 if found["unusable"] or not found["passed"] + failed else 1 if failed else 0

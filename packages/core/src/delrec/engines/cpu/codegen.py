@@ -1,7 +1,6 @@
 """The step of a neuron and its adjoint as machine code, for each dtype.
 
-The kernels that run through time call it by address, for BLOCK neurons at a time, and are the same for all neurons:
-numba needs ten seconds for them, and two for a neuron.
+Kernels call it by address, for BLOCK neurons at a time, and are compiled, which takes longer, once for all neurons.
 """
 
 from collections import namedtuple
