@@ -70,7 +70,7 @@ def told(error: ValidationError, known: list[str], prefix: str = "", model: Any 
     place = [known[part] if isinstance(part, int) and not index else part for index, part in enumerate(first["loc"])]
     name = prefix + ".".join(str(part) for part in place)
     if first["type"] in unknown:
-        for part in (part for part in place[:-1] if isinstance(part, str)):  # of a table in a field, a list or None
+        for part in (part for part in place[:-1] if model and isinstance(part, str)):  # the table in a field or a list
             kind = model.model_fields[part].annotation
             model = (*get_args(kind), kind)[0]
             known, prefix = list(model.model_fields), name.removesuffix(str(place[-1]))

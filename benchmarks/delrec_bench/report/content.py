@@ -130,8 +130,8 @@ class Page:
             method, control = (metric.format(row["score_mean"]) for row in (d.method, d.control))
             interval = words.interval(metric.format_difference, v.low, v.high)
             told = {"difference": words.difference(metric, v.difference), "interval": interval, "verdict": v.verdict}
-            of = SimpleNamespace(**told, n=v.n, method=method, control=control)
-            names[base_and_folder(d.method["task"])[0]] = of
+            task = base_and_folder(d.method["task"])[0]
+            names[task] = SimpleNamespace(**told, n=v.n, method=method, control=control)
         return finding.text.format_map(names) if names.keys() >= set(finding.tasks) else None
 
     @property

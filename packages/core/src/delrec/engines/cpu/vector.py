@@ -315,6 +315,6 @@ def prefetch(e, builder, a, count):
 
 @emitted("address work work_at numbers numbers_at")
 def call_block(e, builder, address, work, numbers):
-    """Call a function of `codegen.Blocks`."""
+    """Call a function of a neuron, see `codegen.places_of`."""
     kind = ir.FunctionType(ir.VoidType(), [work.type, numbers.type])
     builder.call(builder.inttoptr(address, kind.as_pointer()), [work, numbers])
