@@ -30,7 +30,8 @@ QUIET = {
 }
 SINGLE = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 TWO = ("-n", "2", "--dist", "worksteal")  # neighbours, which share kernels, in one process
-LAZY = ("--no-compile",)  # most modules are never imported: the others are compiled then
+LAZY = ("--no-compile",)  # most modules are never imported: the others are compiled then, and kept
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiles them anew
 CORE_TESTS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
 BENCHMARKS = ("pytest", "-q", "-s", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib", "--benchmark-quiet")
 PEERS = ("spikingjelly", "snntorch", "norse", "nir", "nirtorch", "DCLS", "setuptools<81")

@@ -1,6 +1,8 @@
 """Modules import each other in one direction, and none of them the package as a whole."""
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -36,3 +38,8 @@ def test_imports_run_in_one_direction_and_engines_never_ask_for_the_whole_packag
         # a package stands for its own modules: what imports the package imports them first
         graph[name] = used - {name}
     list(TopologicalSorter(graph).static_order())
+
+
+def test_the_package_does_not_import_the_compiler_of_torch():
+    code = "import delrec, sys; sys.exit('torch._dynamo' in sys.modules)"  # it takes as long as torch itself
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
