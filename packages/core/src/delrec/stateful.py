@@ -45,8 +45,7 @@ class Stateful(nn.Module):
         """Forget the state: the next call starts from rest."""
         self.states = {}
 
-    # torch.compiler.disable would import the whole compiler with this package; torch's own optimizers take this too
-    @torch._disable_dynamo
+    @torch._disable_dynamo  # as in torch's optimizers: torch.compiler.disable would import the whole compiler here
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module, continuing from the last call."""
         after: dict[str, State | Tensor] = {}

@@ -1,8 +1,8 @@
 """Feedforward delays (DCLS) on the cpu engine: two taps per connection, or a dense convolution.
 
 In version v1 with one element, two taps per connection are not zero. A tile of LANES rows of the batch runs through
-time with its rings in cache, as in `synaptic_kernels`, and reads those two. The gradient of a kernel follows the events
-of the input.
+time in blocks of STEPS steps: connection by connection, the lines of a ring that a block reads follow one another. The
+gradient of a kernel follows the events of the input.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 from delrec.engines.cpu.cache import compiled, entry
-from delrec.engines.cpu.common import GROUPS, SLACK, Array, add_up, aligned, flat, to_lanes, to_rows
+from delrec.engines.cpu.common import GROUPS, Array, add_up, aligned, copy, flat
 from delrec.engines.cpu.linear import list_row, multiply, sum_rows, weight_gradient
 from delrec.engines.cpu.synaptic_kernels import NEAR, read_pairs
 from delrec.engines.cpu.vector import LANES, get, put
 from delrec.engines.ops import Operator, delayed_operator
 from delrec.engines.threads import parallel
+
+STEPS = 32  # of a block
+SLACK = 4 * STEPS  # steps between two moves of a ring
 
 # Sizes of a pass. Its input and output begin at steps `arrive` and `leave` of a common clock; input that arrives at a
 # step reaches the output of `window` steps, its own included.
@@ -30,8 +33,8 @@ Sizes = namedtuple("Sizes", "arrive arriving leave leaving batch senders receive
 # counted in elements from the first of the NEAR rings that are read together.
 Taps = namedtuple("Taps", "place factor offset")
 
-# Scratch: those of a row, by `list_row`, and how many an input has, with lane and value of each.
-Events = namedtuple("Events", "index listed count lane value")
+# Scratch: those of a row, by `list_row`, and how many an input has in a block, with place in the rings and value.
+Events = namedtuple("Events", "index listed count place value")
 
 # For the gradient of the taps: the layer's input, places and sums by [sender, receiver]; empty if not wanted.
 Gradient = namedtuple("Gradient", "inputs place factor")
@@ -77,59 +80,57 @@ delayed = delayed_operator("cpu", _forward, _backward)
 
 def _elements(place: Tensor, window: int) -> Array:
     """Return (readers, rings) of steps as `Taps.place`."""
-    rings = torch.arange(place.shape[1], dtype=torch.int32) % NEAR * (window + 1 + SLACK)
+    rings = torch.arange(place.shape[1], dtype=torch.int32) % NEAR * (window + SLACK)
     return flat((place + rings) * LANES)
 
 
 @compiled
-def push(senders, lines, position, values, ring):
-    """Write the values of the next step into the ring and return its position, after moving all lines up by SLACK."""
-    if position == 0:
-        for n in range(senders):
-            for j in range((n + 1) * lines * LANES - SLACK * LANES - 1, n * lines * LANES - 1, -1):
-                put(ring, j + SLACK * LANES, get(ring, j))
-        position += SLACK
-    position -= 1
-    for n in range(senders):
-        for lane in range(LANES):
-            put(ring, (n * lines + position) * LANES + lane, get(values, n * LANES + lane))
-    return position
+def receive(step, row, rows, sizes, lines, line, x, ring):
+    """Write a step of a tile's input to a line of the rings; zeros where the input has no such step."""
+    inside = 0 <= step < sizes.arriving
+    for n in range(sizes.senders):
+        at, to = row * sizes.senders + n, (n * lines + line) * LANES
+        for b in range(rows):
+            put(ring, to + b, get(x, at + b * sizes.senders) if inside else ring.dtype.type(0))
 
 
 @compiled
-def read(receivers, senders, lines, position, taps, ones, ring, out):
-    """out[a, lane] = sum_b factor[a, b] . ring[b, position + place[a, b] .. + 1, lane]."""
+def read(receivers, senders, lines, newest, first, last, taps, ones, ring, out):
+    """out[k, a, lane] = sum_b factor[a, b] . ring[b, newest - k + place[a, b] .. + 1, lane] for first <= k < last."""
     out[:] = 0
     for b in range(0, senders, NEAR):
         n = min(NEAR, senders - b)
-        at = (b * lines + position) * LANES
         for a in range(receivers):
             c = a * senders + b
-            read_pairs(ring, at, taps.place, c, taps.factor, 2 * c, ones, 0, n, out, a * LANES, out)
+            for k in range(first, last):
+                at, to = (b * lines + newest - k) * LANES, (k * receivers + a) * LANES
+                read_pairs(ring, at, taps.place, c, taps.factor, 2 * c, ones, 0, n, out, to, out)
 
 
 @compiled
-def add_events(row, rows, receivers, senders, lines, position, gradient, events, ring):
-    """Add what a step's input events in a tile contribute to the gradient of the taps.
-
-    Input by input: the events of all rows read one line of each ring, which stays in cache.
-    """
-    events.count[:] = 0
+def list_events(row, rows, receivers, line, inputs, events):
+    """List the input events of a step's rows, by input; `line` is the step's in the rings."""
     for lane in range(rows):
         start = (row + lane) * receivers
-        for e in range(list_row(gradient.inputs, start, receivers, events.index, events.listed, 0)):
+        for e in range(list_row(inputs, start, receivers, events.index, events.listed, 0)):
             n = events.index[e]
-            to = n * LANES + events.count[n]
-            events.lane[to], events.value[to] = lane, events.listed[e]
+            to = n * STEPS * LANES + events.count[n]
+            events.place[to], events.value[to] = line * LANES + lane, events.listed[e]
             events.count[n] += 1
+
+
+@compiled
+def add_events(receivers, senders, lines, gradient, events, ring):
+    """Add what a block's input events contribute to the gradient of the taps, input by input."""
     for n in range(receivers):
-        first, end = n * LANES, n * LANES + events.count[n]
+        first = n * STEPS * LANES
+        end = first + events.count[n]
         for o in range(senders if first < end else 0):
             c = n * senders + o
-            line = (o * lines + position) * LANES + get(gradient.place, c)
+            line = o * lines * LANES + get(gradient.place, c)
             near, far = get(gradient.factor, 2 * c), get(gradient.factor, 2 * c + 1)
             for e in range(first, end):
-                v, at = get(events.value, e), line + get(events.lane, e)
+                v, at = get(events.value, e), line + get(events.place, e)
                 near += v * get(ring, at)
                 far += v * get(ring, at + LANES)
             put(gradient.factor, 2 * c, near)
@@ -139,42 +140,40 @@ def add_events(row, rows, receivers, senders, lines, position, gradient, events,
 @entry
 def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
     """Forward: y from x. Backward: the gradient of the input from that of the output; time runs down."""
-    senders, receivers, lines, real = sizes.senders, sizes.receivers, sizes.window + 1 + SLACK, x.dtype.type
-    whole_in, whole_out = (senders + LANES - 1) // LANES * LANES, (receivers + LANES - 1) // LANES * LANES
-    scratch, ones = aligned(LANES * max(whole_in, whole_out), real), np.ones(NEAR, real)
-    values, arrived = aligned(whole_in * LANES, real), aligned(whole_out * LANES, real)
+    senders, receivers, lines, real = sizes.senders, sizes.receivers, sizes.window + SLACK, x.dtype.type
+    ones, read_out = np.ones(NEAR, real), aligned(STEPS * receivers * LANES, real)
     events = Events(
         np.empty(receivers, np.int32), np.empty(receivers, real), np.empty(receivers, np.int32),
-        np.empty(receivers * LANES, np.int32), np.empty(receivers * LANES, real),
+        np.empty(STEPS * LANES * receivers, np.int32), np.empty(STEPS * LANES * receivers, real),
     )  # fmt: skip
-    ring, position = aligned(senders * lines * LANES, real), SLACK
     rows = min(LANES, sizes.batch - tile * LANES)
-    first = min(sizes.arrive, sizes.leave)
-    last = max(sizes.arrive + sizes.arriving, sizes.leave + sizes.leaving) - 1
-    for j in range(last - first + 1):
-        clock = last - j if backward else first + j
-        now = clock - sizes.arrive
-        values[:] = 0
-        if 0 <= now < sizes.arriving:
-            scratch[:] = 0
-            for b in range(rows):
-                at = (now * sizes.batch + tile * LANES + b) * senders
-                for n in range(senders):
-                    put(scratch, b * whole_in + n, get(x, at + n))
-            to_lanes(whole_in, scratch, 0, values)
-        position = push(senders, lines, position, values, ring)
-        now = clock - sizes.leave
-        if now < 0 or now >= sizes.leaving:
-            continue
-        read(receivers, senders, lines, position, taps, ones, ring, arrived)
-        to_rows(whole_out, arrived, scratch)
-        row = now * sizes.batch + tile * LANES
-        for b in range(rows):
+    begin, end = min(sizes.arrive, sizes.leave), max(sizes.arrive + sizes.arriving, sizes.leave + sizes.leaving)
+    start, sign = (end - 1, -1) if backward else (begin, 1)
+    leave = end - sizes.leave - sizes.leaving if backward else sizes.leave - begin  # in steps of this pass
+    ring, newest = aligned(senders * lines * LANES, real), SLACK - 1  # line of a block's first step
+    for block in range(0, end - begin, STEPS):
+        if newest < 0:
+            for n in range(senders):
+                for j in range((n + 1) * lines - SLACK - 1, n * lines - 1, -1):
+                    copy(ring, (j + SLACK) * LANES, ring, j * LANES, LANES)
+            newest += SLACK
+        for k in range(STEPS):
+            step = start + sign * (block + k) - sizes.arrive
+            receive(step, step * sizes.batch + tile * LANES, rows, sizes, lines, newest - k, x, ring)
+        first, last = max(0, leave - block), min(STEPS, leave + sizes.leaving - block)
+        read(receivers, senders, lines, newest, first, last, taps, ones, ring, read_out)
+        events.count[:] = 0
+        for k in range(first, last):
+            row = (start + sign * (block + k) - sizes.leave) * sizes.batch + tile * LANES
             for n in range(receivers):
-                v = get(scratch, b * whole_out + n)
-                put(y, (row + b) * receivers + n, v + get(taps.offset, n) if len(taps.offset) else v)
+                for b in range(rows):
+                    v = get(read_out, (k * receivers + n) * LANES + b)
+                    put(y, (row + b) * receivers + n, v + get(taps.offset, n) if len(taps.offset) else v)
+            if len(gradient.inputs):
+                list_events(row, rows, receivers, newest - k, gradient.inputs, events)
         if len(gradient.inputs):
-            add_events(row, rows, receivers, senders, lines, position, gradient, events, ring)
+            add_events(receivers, senders, lines, gradient, events, ring)
+        newest -= STEPS
 
 
 def _convolution(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
