@@ -66,7 +66,7 @@ BROKEN = {
     "a negative time": ({"spikes__times": [[0.1, 0.2], [0.3], [], [0, -1, 0]]}, "sample 3 has time -1.0"),
     "a link to another file": (
         {"labels": lambda f: f.__setitem__("labels", h5py.ExternalLink("other.h5", "labels"))},
-        "for 'labels'; SHD's layout .* all in this one file",
+        "for 'labels'; SHD's layout, in one file: spikes",
     ),
 }  # fmt: skip
 

@@ -296,6 +296,9 @@ def test_without_names_of_classes_the_training_labels_decide(load, corpus):
     change(corpus / "shd_test.h5", "labels", np.arange(24) % 5)
     with pytest.raises(BenchError, match="mine/shd_test.h5: sample 4 has label 4, the .* file has classes 0 to 3"):
         load()
+    change(corpus / "shd_test.h5", "labels", np.arange(24) % 4)
+    change(corpus / "shd_train.h5", "labels", np.arange(24) % 2 * 3)
+    assert load().notes[-1] == "2 of 4 classes, such as 1, have no training sample"
     change(corpus / "shd_train.h5", "labels", np.ones(24, int))
     with pytest.raises(BenchError, match="mine/shd_train.h5: every sample has label 1; two classes are needed"):
         load()

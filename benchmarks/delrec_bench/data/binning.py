@@ -43,7 +43,7 @@ from delrec_bench.workspace import Workspace, write_atomic
 BLOCK = 256  # samples
 CHANNELS = 700
 CLASSES = 1 << 16  # labels below this: a network has an output for each
-LAYOUT = "SHD's layout is spikes/times and spikes/units, lists of numbers, and labels, numbers; all in this one file"
+LAYOUT = "SHD's layout, in one file: spikes/times and spikes/units, lists of numbers; labels and extra/speaker, numbers"
 COPY = 1 << 20
 # What HDF5 and h5py raise for a broken file.
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError)
