@@ -96,14 +96,14 @@ def receive(step, row, rows, sizes, lines, line, x, ring):
 
 @compiled
 def read(receivers, senders, lines, newest, first, last, taps, ones, ring, out):
-    """out[k, a, lane] = sum_b factor[a, b] . ring[b, newest - k + place[a, b] .. + 1, lane] for first <= k < last."""
+    """out[a, k, lane] = sum_b factor[a, b] . ring[b, newest - k + place[a, b] .. + 1, lane] for first <= k < last."""
     out[:] = 0
     for b in range(0, senders, NEAR):
         n = min(NEAR, senders - b)
         for a in range(receivers):
             c = a * senders + b
             for k in range(first, last):
-                at, to = (b * lines + newest - k) * LANES, (k * receivers + a) * LANES
+                at, to = (b * lines + newest - k) * LANES, (a * STEPS + k) * LANES
                 read_pairs(ring, at, taps.place, c, taps.factor, 2 * c, ones, 0, n, out, to, out)
 
 
@@ -167,7 +167,7 @@ def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
             row = (start + sign * (block + k) - sizes.leave) * sizes.batch + tile * LANES
             for n in range(receivers):
                 for b in range(rows):
-                    v = get(read_out, (k * receivers + n) * LANES + b)
+                    v = get(read_out, (n * STEPS + k) * LANES + b)
                     put(y, (row + b) * receivers + n, v + get(taps.offset, n) if len(taps.offset) else v)
             if len(gradient.inputs):
                 list_events(row, rows, receivers, newest - k, gradient.inputs, events)
