@@ -247,10 +247,10 @@ def assemble(
         under=under,
         **known,
     )
-    own: list[Any] = [data.train, data.valid, data.test]
-    dropped, last = sum(part.dropped() for part in own), f"the last step ({steps} of {bins.step * 1000:g} ms)"
     if unused := sorted(set(range(data.classes)) - set(parts["train"].labels.tolist())):
         notes += (f"{len(unused)} of {data.classes} classes, such as {unused[0]}, have no training sample",)
+    own: list[Any] = [data.train, data.valid, data.test]
+    dropped, last = sum(part.dropped() for part in own), f"the last step ({steps} of {bins.step * 1000:g} ms)"
     if dropped:
         notes += (f"{dropped} spikes after {last} are left out",)
     if dropped > MANY * (every := sum(part.total() for part in own)):
