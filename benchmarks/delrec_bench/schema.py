@@ -4,6 +4,7 @@ A wrong field is a `BenchError` of one line that names the field, its value and 
 nearest right one.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import wraps
@@ -83,7 +84,7 @@ def told(error: ValidationError, known: list[str], prefix: str = "", model: Any 
     value = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
     if first["type"] == "value_error":
         return f"{name} is {value}; it must be {first['ctx']['error']}"
-    return f"{name} is {value}; {first['msg'].replace('Input should', 'it must')}"
+    return f"{name} is {value}; {re.sub(r'^[A-Z][a-z]+ should', 'it must', first['msg'])}"
 
 
 def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

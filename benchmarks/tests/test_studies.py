@@ -60,6 +60,7 @@ over = ["digits", "mackey-glass"]
 at = { sigma = 10, network.delay_high = 20 }
 
 [large]
+profile = "quick"
 repetitions = 40
 """
 CONTRAST = """
@@ -262,6 +263,7 @@ def axis(text):
         (*set_("lif.digits.sigma = 3.0"), "set.lif.digits: unknown key 'sigma'"),
         (*set_("digits.lif.epochs = 3"), "has no setting or task in set.digits: 'lif'"),
         (*set_('"seeds.split" = 1'), "unknown key 'seeds.split'"),
+        ('profile = "quick"', 'profile = "quikc"', "no profile of presets .key profile. 'quikc'; did you mean 'quick'"),
         (*axis('"network.window" = [3, 5]'), "sweep: unknown key 'network.window'"),
         # one thing said twice
         ("set = {", 'set = { epochs = 3, "training.epochs" = 4,', "training.epochs is set twice"),

@@ -10,7 +10,7 @@ from shlex import quote
 from typing import Any, TypeVar
 
 from delrec_bench.arithmetic import Arithmetic
-from delrec_bench.config import Device, Request, defaults, full_keys, settle
+from delrec_bench.config import Device, Request, defaults, full_keys, profiles, settle
 from delrec_bench.config.searched import folder_of, searched_settings
 from delrec_bench.config.tree import toml_value
 from delrec_bench.errors import BenchError, nearest
@@ -104,6 +104,7 @@ class _Expansion:
         if self.profile not in file.profiles:
             raise self.wrong(f" has no profile '{profile}'; {nearest(self.profile, file.profiles)}")
         self.table = file.profiles[self.profile]
+        self.only("profile of presets (key profile)", [self.table.profile or self.profile], list(profiles()))
         self.all_methods = self.choose("method", self.table.methods, methods)
         self.all_tasks = self.choose("task", self.table.tasks, tasks)
         forecasts = any(tasks[task].family == "forecast" for task in self.all_tasks)

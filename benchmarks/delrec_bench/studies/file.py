@@ -178,10 +178,8 @@ def study_path(name: str) -> Path:
     if name in known:
         return known[name]
     path = Path(name).expanduser()
-    if not name.endswith(".toml"):
-        raise BenchError(f"no study '{name}'; {nearest(name, known)}; or give the path of a .toml file")
-    if not path.is_file():
-        raise BenchError(f"no study file '{name}'; give the path of a .toml file that exists")
+    if not (name.endswith(".toml") and path.is_file()):
+        raise BenchError(f"no study '{name}'; {nearest(name, known)}; or give the path of a .toml file that exists")
     if not re.fullmatch(r"[\w.-]+", path.stem):
         raise BenchError(f"study file '{name}': links need its name; use only letters, digits, '.', '-' and '_' in it")
     for own, file in known.items():

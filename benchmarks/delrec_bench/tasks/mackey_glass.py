@@ -68,8 +68,7 @@ def load(
     }
     whole = {split: np.arange(len(windows)) for split, windows in inputs.items()}
     whole["train"] = order(len(whole["train"]), split_seed, KEPT)
-    usual = TaskOptions()
-    named = (options.tau, options.horizon) == (usual.tau, usual.horizon)
+    named = (options.tau, options.horizon) == (TaskOptions.tau, TaskOptions.horizon)
     return divided(
         lambda split, rows: DenseSamples(inputs[split][rows], cut[split][WINDOW - 1 + options.horizon :][rows]),
         whole,
