@@ -262,6 +262,7 @@ def test_a_small_network_learns() -> None:
     [
         ({"encoding": "rate"}, "encoding"),
         ({"hidden": (0,)}, "hidden"),
+        ({"max_gradient": 0.0}, "max_gradient = 0.0"),
         ({"hidden": 16}, "hidden = 16: give a tuple"),
         ({"step": 0.0}, "step"),
         ({"missing_hidden": 1.5}, "missing_hidden"),

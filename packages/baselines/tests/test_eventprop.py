@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from delrec import count_parameters
+from delrec import NotFiniteError, count_parameters
 from delrec.training import grouped
 from delrec_baselines.eventprop import EventPropConfig, EventPropNetwork
 from delrec_baselines.eventprop_layer import (
@@ -239,7 +239,9 @@ def test_a_few_steps_of_training_lower_the_loss() -> None:
         ({"early": -0.1}, "early = -0.1"),
         ({"rate_strength": -1.0}, "rate_strength = -1.0"),
         ({"delay_high": 30.0, "max_delay": 20}, "max_delay = 20"),
-        ({"recurrent": True, "recurrent_std": -1.0}, "std = -1.0"),
+        ({"recurrent_std": -1.0}, "recurrent_std = -1.0"),
+        ({"weight_std": (-1.0,)}, "weight_std = -1.0"),
+        ({"max_delay": 2.5}, "max_delay = 2.5"),
     ],
 )
 def test_a_wrong_setting_is_named(changes: dict[str, object], message: str) -> None:
@@ -258,6 +260,8 @@ def test_wrong_shapes_and_numbers_are_named() -> None:
         layer.inward.delay[0, 0] = math.nan
     with pytest.raises(ValueError, match="a delay is not finite"):
         layer(torch.zeros(4, 2, 5))
+    with pytest.raises(NotFiniteError, match="spikes or weights hold NaN"):
+        layer(torch.full((4, 2, 5), math.nan))
     with pytest.raises(ValueError, match=r"recurrent weights \(5, 5\): must be \(6, 6\)"):
         EventPropLayer(Connection(5, 6, mean=0, std=1), Connection(5, 5, mean=0, std=1))
 
@@ -276,6 +280,17 @@ def test_an_input_or_output_changed_before_the_backward_pass_changes_no_gradient
         gradients.append(torch.autograd.grad(loss, layer.inward.weight)[0])
     assert torch.equal(gradients[0], gradients[1]) and torch.equal(gradients[0], gradients[2])
     assert gradients[0].abs().sum() > 0
+
+
+def test_recurrent_delays_learn_while_their_weights_are_frozen() -> None:
+    x, gradients = (torch.rand(30, 4, 5) < 0.3).float(), []
+    torch.manual_seed(0)
+    layer = EventPropLayer(Connection(5, 6, mean=0.5, std=0.1), Connection(6, 6, mean=0.1, std=0.1, delays=True))
+    for learn in (True, False):
+        layer.recurrent.weight.requires_grad_(learn)
+        loss = (layer(x) * torch.arange(6.0)).sum()
+        gradients.append(torch.autograd.grad(loss, layer.recurrent.delay)[0])
+    assert torch.equal(*gradients) and gradients[0].any()
 
 
 def test_a_delay_beyond_every_sequence_never_arrives() -> None:

@@ -72,29 +72,25 @@ def run(engine, text):
 
 
 @ENGINES
-def test_a_layer_that_auto_gives_to_it_and_a_whole_model(engine):  # single layers are in test_manners
-    run(engine, "compare(RecurrentDelays(12, delays='synaptic', max_delay=20), 3 * x, 2)\ncompare(Own(), x, 10)")
+def test_layers_and_a_whole_model(engine):  # single layers are in test_manners
+    """One that auto gives to it, one whose neuron changes, a state that is handed on, and one that lacks what was cut.
 
-
-@ENGINES
-def test_a_compiled_layer_whose_neuron_changes_is_compiled_again(engine):
+    In one process, since each takes seconds to start.
+    """
     run(
         engine,
         """
+compare(RecurrentDelays(12, delays='synaptic', max_delay=20), 3 * x, 2)
+compare(Own(), x, 10)
+
+torch._dynamo.reset()
 layer = SpikingLayer(12, engine=ENGINE).to(DEVICE)
 call = torch.compile(layer, fullgraph=True, backend="aot_eager")
 before = call(2 * x)
 layer.neuron = LIF(threshold=9.0).attach(12).to(DEVICE)
 assert torch.equal(call(2 * x), layer(2 * x)) and not torch.equal(before, layer(2 * x))
-""",
-    )
 
-
-@ENGINES
-def test_a_state_is_handed_on_and_what_a_cut_one_lacks_is_refused(engine):
-    run(
-        engine,
-        """
+torch._dynamo.reset()
 layer = RecurrentDelays(12, max_delay=6, sigma=1.0, engine=ENGINE).to(DEVICE)
 with torch.no_grad():
     layer.delay.copy_(torch.linspace(0, 5, 12))

@@ -200,7 +200,7 @@ def hooked(module, kind):
         (lambda: [nn.Linear(30, 8), SpikingLayer(9)], r"layer 1 \(SpikingLayer\) takes 9 values, but .* gives 8"),
         (lambda: [SpikingLayer(8), nn.Linear(9, 2)], r"layer 1 \(Linear\) takes 9 values, but the .* gives 8"),
         (lambda: [nn.Linear(30, 8), nn.BatchNorm1d(9)], r"layer 1 \(BatchNorm1d\) takes 9 values, but .* gives 8"),
-        (lambda: [nn.Linear(30, 8), torch.ones(9)], r"layer 1 \(Tensor\) takes 9 values, but the .* gives 8"),
+        (lambda: [nn.Linear(30, 8), LIF().attach(8), nn.Linear(8, 2)], r"layer 1 \(LIF\) gives its membrane, .*last"),
         (lambda: [nn.Linear(30, 8), LIF()], r"layer 1 \(LIF\) belongs to no layer: call its attach\(N\)"),
         (lambda: [Scaled(30, 8), SpikingLayer(8)], r"layer 0 \(Scaled\) has a forward or a hook of its own"),
         (lambda: [nn.Linear(30, 8), Weighed(8)], r"layer 1 \(Weighed\) has a forward or a hook of its own"),

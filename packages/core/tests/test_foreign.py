@@ -144,11 +144,29 @@ def test_a_learned_initial_state_has_a_gradient():
         (lambda current, state: (current[:, :2], current), ValueError, r"\(3, 2\) .*\(3, 6\)"),
         (lambda current, state: (current, [current, 3.0]), ValueError, r"float; .*\(B, N\)"),
         (lambda current, state: (current, torch.zeros(4, 5)), ValueError, r"\(4, 5\); .*\(B, N\)"),
+        (lambda current, state: (current, current > 0), ValueError, r"torch.bool \(3, 6\); give floats"),
+        (torch.add, TypeError, "give a callable"),
     ],
 )
 def test_what_is_no_neuron_is_told(neuron, error, said):
     with pytest.raises(error, match=said):
         layer(neuron)(X)
+
+
+def test_spikes_that_snntorch_makes_float32_are_of_the_layers_dtype():
+    class Leaky(nn.Module):
+        __module__ = "snntorch"
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mem", torch.zeros(0))
+
+        def forward(self, current, mem):
+            return (current + mem > 1).float(), 0.5 * (current + mem)
+
+    made = layer(Leaky())
+    spikes, state = made.step(X[0])
+    assert spikes.any() and made.step(X[1], state)[0].dtype == torch.float64
 
 
 def test_a_cell_that_works_in_place_changes_no_given_input():

@@ -57,8 +57,8 @@ def test_parameter_groups_tell_delays_apart_and_spare_them_decay():
     assert sum(map(len, told.values())) == len(names)
     assert groups["delays"]["lr"] == 5e-2 and groups["weights"]["lr"] == groups["neuron"]["lr"] == 1e-3
     assert [g["weight_decay"] for g in groups.values()] == [1e-5, 0, 0, 0]
-    optimiser = torch.optim.AdamW(parameter_groups(model), lr=0.3)
-    assert all(g["lr"] == 0.3 for g in optimiser.param_groups)
+    optimiser = torch.optim.AdamW(parameter_groups(model), lr=0.3, weight_decay=0.1)
+    assert [(g["lr"], g["weight_decay"]) for g in optimiser.param_groups] == [(0.3, d) for d in (0.1, 0, 0, 0)]
     others = torch.nn.Sequential(RecurrentDelays(4, learn=False), torch.nn.RMSNorm(4))
     assert [g["name"] for g in parameter_groups(others)] == ["weights", "norm"]
 

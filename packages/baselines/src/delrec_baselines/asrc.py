@@ -66,6 +66,7 @@ class SoftmaxRecurrence(RecurrentDelays):
 
     def _connections(self, current: Tensor) -> dict[str, Any]:
         parts = super()._connections(current)
+        self._watch.check(self.logits, "logits hold NaN or infinity: lower the learning rate of delays")
         if not self.training:
             return parts
         temperature = scalar(self.sigma)

@@ -102,6 +102,8 @@ class DelGradConfig:
             number(name, getattr(self, name), above=0)
         for name in ("missing_hidden", "missing_output"):
             number(name, getattr(self, name), at_least=0, at_most=1)
+        if self.max_gradient is not None:
+            number("max_gradient", self.max_gradient, above=0)
 
 
 def shift_invariant_loss(times: Tensor, target: Tensor, separation: float = 0.2) -> Tensor:

@@ -60,7 +60,7 @@ class DelGradLayer(nn.Module):
         for name, std in (("weight_std", weight_std), ("raw_std", raw_std)):
             number(name, std, at_least=0)
         self.neuron = neuron if neuron is not None else FirstSpikeNeuron()
-        self.max_gradient = max_gradient
+        self.max_gradient = None if max_gradient is None else number("max_gradient", max_gradient, above=0)
         self.weight = nn.Parameter(torch.empty(outputs, inputs).normal_(weight_mean, weight_std))
         shape = shapes[delays]
         self.raw = None

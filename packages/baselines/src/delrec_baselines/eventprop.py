@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from delrec.checks import number, whole
 from delrec.training import Trainable
 from torch import Tensor, nn
 
@@ -107,13 +108,18 @@ class EventPropConfig:
             if not isinstance(getattr(self, name), tuple | list):
                 raise ValueError(f"{name} = {getattr(self, name)!r}: give a tuple")
         for name in ("inputs", "classes", "max_delay"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
-        if not self.hidden or any(size < 1 for size in self.hidden):
-            raise ValueError(f"hidden = {self.hidden}: give one width or more, each at least 1")
+            whole(name, getattr(self, name))
+        if not self.hidden:
+            raise ValueError(f"hidden = {self.hidden}: give one width or more")
+        for size in self.hidden:
+            whole("hidden", size)
         for name in ("weight_mean", "weight_std"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty: give one number, or one per layer")
+        for std in self.weight_std:
+            number("weight_std", std, at_least=0)
+        for name in ("delay_high", "recurrent_delay_high", "recurrent_std", "readout_std"):
+            number(name, getattr(self, name), at_least=0)
         if self.average not in ("exponential", "mean"):
             raise ValueError(f"average = {self.average!r}: choose exponential or mean")
         if self.output not in ("membrane", "first-spike"):
@@ -249,10 +255,6 @@ class EventPropNetwork(Trainable):
         """Delays in steps, by connection: layers.0.inward, layers.0.recurrent, ..., readout.inward."""
         found = {name: module for name, module in self.named_modules() if isinstance(module, Connection)}
         return {name: module.delay.detach().clone() for name, module in found.items() if module.delay is not None}
-
-    def engines(self) -> str:
-        """EventProp has compiled loops of its own."""
-        return "eventprop"
 
     def start_recording(self) -> None:
         """Begin to count spikes and operations of every forward."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from delrec.checks import FiniteWatch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -112,6 +113,7 @@ class _Layer(nn.Module):
     def __init__(self, inward: Connection, recurrent: Connection | None, neuron: EventPropNeuron) -> None:
         super().__init__()
         self.inward, self.recurrent, self.neuron = inward, recurrent, neuron
+        self._watch = FiniteWatch()
 
     def _run(self, spikes: Tensor, rate: tuple[float, float] | None) -> Tensor:
         if spikes.ndim != 3 or spikes.shape[2] != self.inward.weight.shape[1] or spikes.shape[0] < 1:
@@ -120,6 +122,8 @@ class _Layer(nn.Module):
         if weight.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"weights are {weight.dtype}: must be float32 or float64")
         back = self.recurrent
+        for values in (spikes, weight, *(() if back is None else (back.weight,))):  # with NaN, neurons would be silent
+            self._watch.check(values, "spikes or weights hold NaN or infinity: clean the input, or lower the rates")
         out: Tensor = _EventProp.apply(
             spikes.to(weight),
             weight,
@@ -266,9 +270,9 @@ class _EventProp(torch.autograd.Function):
 
         to_spikes, to_weight, to_delay = gather(arriving, inward, needs[0], needs[2])
         found = [to_spikes if needs[0] else None, to_weight, to_delay if needs[2] else None, None, None]
-        if needs[3]:
-            _, found[3], to_delay = gather(ctx.spiked[0], back, False, needs[4])
-            found[4] = to_delay if needs[4] else None
+        if needs[3] or needs[4]:
+            _, to_weight, to_delay = gather(ctx.spiked[0], back, False, needs[4])
+            found[3], found[4] = to_weight if needs[3] else None, to_delay if needs[4] else None
         return (*found, None, None)
 
 

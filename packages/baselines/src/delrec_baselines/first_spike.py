@@ -160,7 +160,7 @@ class _FirstSpike(torch.autograd.Function):
         to_weight = to_arrival = None
         if ctx.needs_input_grad[1]:
             to_weight = by_weight.mul_(scale)
-            if ctx.max_gradient is not None:
+            if ctx.max_gradient is not None and to_weight.shape[-1]:
                 low, high = to_weight.aminmax(dim=-1, keepdim=True)
                 # A product with the mask is not enough: the discarded values may be infinite.
                 diverging = torch.maximum(high, -low) > ctx.max_gradient

@@ -38,7 +38,7 @@ def as_neuron(neuron: Any) -> Neuron:
         return SpikingjellyNeuron(neuron)
     try:
         inspect.signature(getattr(neuron, "forward", neuron)).bind(None, None)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(f"neuron = {neuron!r}: give a callable (current, state) -> (spike, state); {error}") from error
     return ForeignNeuron(neuron)
 
@@ -46,11 +46,11 @@ def as_neuron(neuron: Any) -> Neuron:
 class ForeignNeuron(Neuron):
     """A callable (current, state) -> (spike, state) as a neuron; currents and spikes are (B, N).
 
-    The state is a tensor, or tensors in nested tuples, lists and dicts (norse's are named tuples), each of a shape that
-    broadcasts to (B, N). The initial state is `cell.initial_state(current)` if there is such a method; otherwise the
-    first call gets state None and creates it. Parameters of a module are trained, in the group "neuron". The membrane
-    is the first tensor that a named tuple or dict calls v or mem; without such a name it is the first of all. Raises
-    ValueError for a cell with recurrent connections.
+    The state is a floating-point tensor, or such tensors in nested tuples, lists and dicts (norse's are named tuples),
+    each of a shape that broadcasts to (B, N). The initial state is `cell.initial_state(current)` if there is such a
+    method; otherwise the first call gets state None and creates it. Parameters of a module are trained, in the group
+    "neuron". The membrane is the first tensor that a named tuple or dict calls v or mem; without such a name it is the
+    first of all. Not for several threads at once. Raises ValueError for a cell with recurrent connections.
     """
 
     states = ()  # unknown before the first step
@@ -112,9 +112,9 @@ class ForeignNeuron(Neuron):
         if structure != self._structure:
             self.__dict__.update(_structure=structure, _names=_names_of(state))  # no settings
         for leaf in leaves:
-            if not (isinstance(leaf, Tensor) and _broadcasts(leaf.shape, like.shape)):
-                told = tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__
-                raise ValueError(f"the state of {self._name()} holds {told}; give tensors (B, N) = {tuple(like.shape)}")
+            if not (isinstance(leaf, Tensor) and leaf.is_floating_point() and _broadcasts(leaf.shape, like.shape)):
+                told = f"{leaf.dtype} {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else type(leaf).__name__
+                raise ValueError(f"the state of {self._name()} holds {told}; give floats (B, N) = {tuple(like.shape)}")
         return tuple(leaf.to(like).expand_as(like) for leaf in leaves)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class SnntorchNeuron(ForeignNeuron):
             spike, *after = self.cell(current, *state)
         finally:
             self.cell._buffers.update(held)
-        return spike, tuple(after)
+        return spike.to(current.dtype), tuple(after)  # its surrogates make float32 of any
 
 
 class SpikingjellyNeuron(ForeignNeuron):
@@ -178,7 +178,7 @@ class SpikingjellyNeuron(ForeignNeuron):
             after = tuple(memories[n] for n in self._names)
         finally:
             memories.update(held)
-        return spike, tuple(torch.as_tensor(s).to(current).expand_as(current) for s in after)
+        return spike.to(current.dtype), tuple(torch.as_tensor(s).to(current).expand_as(current) for s in after)
 
 
 def _names_of(state: Any) -> list[Any]:

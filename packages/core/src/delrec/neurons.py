@@ -92,7 +92,7 @@ class Neuron(nn.Module):
             self._enlist()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"traced": {}, "handle": ""}
+        return super().__getstate__() | {"traced": {}, "handle": ""}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -22,7 +22,8 @@ class Stateful(nn.Module):
         detach: Detach the state between calls (truncated backpropagation through time). False carries the gradient
             through all calls since `reset()`.
 
-    A copy starts from the same state, detached. The state is not part of the state dict.
+    A copy starts from the same state, detached. The state is not part of the state dict. A layer of which the module
+    calls the method `forward`, not the layer itself, starts from rest.
 
     Raises:
         ValueError: If the module has no stateful layers or already contains a `Stateful`, or if the batch size, dtype
@@ -91,7 +92,7 @@ class Stateful(nn.Module):
         ]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"states": {name: state.detach() for name, state in self.states.items()}}
+        return super().__getstate__() | {"states": {name: state.detach() for name, state in self.states.items()}}
 
     def _replicate_for_data_parallel(self) -> Any:
         raise RuntimeError("Stateful cannot be replicated: each replica would carry a part of the batch")

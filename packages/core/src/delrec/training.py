@@ -46,7 +46,7 @@ def _place(path: str) -> tuple[str, str]:
 
 def parameter_groups(
     module: nn.Module, *, lr: float | None = None, delay_lr: float | None = None, neuron_lr: float | None = None,
-    weight_decay: float = 0.0,
+    weight_decay: float | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return parameter groups for a torch optimiser: delays with their own rate, weight decay for weights only.
 
@@ -56,7 +56,7 @@ def parameter_groups(
         module: Any `nn.Module` that contains layers of this package.
         lr: Learning rate; None leaves it to the optimiser.
         delay_lr, neuron_lr: For delays (with spreads) and neuron parameters; default lr.
-        weight_decay: Applied to weights only.
+        weight_decay: Applied to weights only; None leaves theirs to the optimiser.
 
     Each group has a "name". Raises ValueError for a negative rate or decay.
     """
@@ -67,10 +67,9 @@ def parameter_groups(
     groups = []
     for name, parameters in grouped(module, trainable=True).items():
         rate = lr if rates.get(name) is None else rates[name]
-        decay = weight_decay if name == "weights" else 0.0
-        group: dict[str, Any] = {"params": parameters, "weight_decay": decay, "name": name}
+        own = {"lr": rate, "weight_decay": weight_decay if name == "weights" else 0.0}
         if parameters:
-            groups.append(group if rate is None else group | {"lr": rate})
+            groups.append({"params": parameters, "name": name} | {k: v for k, v in own.items() if v is not None})
     return groups
 
 

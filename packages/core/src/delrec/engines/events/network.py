@@ -102,7 +102,7 @@ def _layers(parts: Iterable[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]
     """Yield the arguments of each `EventLayer`: a connection with the neurons behind it, or either of them alone."""
     connection: dict[str, Any] = {}
     outputs: int | None = None  # of the layers so far
-    for place, part in enumerate(parts):
+    for place, part in enumerate(parts := list(parts)):
         name = f"layer {place} ({type(part).__name__})"
         if isinstance(part, nn.Module) and not isinstance(part, Neuron):
             _refuse_own(name, part)
@@ -119,6 +119,8 @@ def _layers(parts: Iterable[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]
                 raise ValueError(f"{name} scales a current: put it after an nn.Linear or FeedforwardDelays")
             _scale(connection, name, part)
         elif isinstance(part, SpikingLayer | Neuron):
+            if isinstance(part, Neuron) and place < len(parts) - 1:
+                raise ValueError(f"{name} gives its membrane, as a readout: put it last, or wrap it in SpikingLayer")
             if part.size is None:
                 raise ValueError(f"{name} belongs to no layer: call its attach(N) first")
             _fit(name, part.size, outputs)
