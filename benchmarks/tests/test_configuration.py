@@ -99,27 +99,15 @@ def test_seed_axes_are_independent_and_a_repetition_sets_them_all():
     assert Seeds(order=9).stream("split") == Seeds().stream("split")
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("training.epochs", 0),
-        ("training.epochs", True),
-        ("training.batch", 2.5),
-        ("training.lr_weights", "fast"),
-        ("training.lr_delays", math.nan),
-        ("training.optimiser", "adamv"),
-        ("training.clip_value", 0.0),
-        ("task.steps", 100_000_000),
-        ("task.step_ms", 1e-9),
-        ("task.steps", "longest"),
-        ("task.limit", 0),
-        ("seeds.order", -1),
-        ("network.bias", "yes"),
-        ("network.hidden", 10**20),
-        ("network.sigma", math.inf),
-        ("budget", 10**10),
-    ],
-)
+WRONG = {
+    "training.epochs": [0, True], "training.batch": [2.5], "training.lr_weights": ["fast"],
+    "training.lr_delays": [math.nan], "training.optimiser": ["adamv"], "training.clip_value": [0.0],
+    "task.steps": [100_000_000, "longest"], "task.step_ms": [1e-9], "task.limit": [0], "seeds.order": [-1],
+    "network.bias": ["yes"], "network.hidden": [10**20], "network.sigma": [math.inf], "budget": [10**10],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, of in WRONG.items() for value in of])
 def test_a_value_of_the_wrong_type_or_beyond_all_use_is_named(key, value):
     with pytest.raises(BenchError, match=rf"{key}(\.0)? is {re.escape(repr(value))}; it must be "):
         resolved("delrec-dcls", "shd", overrides=((key, value),))

@@ -197,7 +197,7 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nouts: [{path: shd/file, md5: *b}]"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        *((text, "not a list of outs") for text in ("outs: [", "outs: 3\n", "- 3", "outs: " + "[" * 5000)),
+        *((text, "not a list of outs") for text in ("outs: [", "outs: 3\n", "- 3", "outs: " + "[" * 700 + "]" * 700)),
         (BOMB, r"not a list of outs .* \(it contains an alias"),
         *(
             ({"path": path}, "path is '.* pattern")

@@ -1,6 +1,7 @@
 """Conditions of evaluation: runs that are derived from a trained one, and trained never; and the epoch chosen."""
 
 import csv
+import re
 import shlex
 import sys
 from dataclasses import replace
@@ -71,9 +72,10 @@ def test_the_command_of_a_published_run_gives_its_key(workspace, monkeypatch):
     asked = []
     monkeypatch.setattr(Place, "plan", lambda _, request: asked.append(request) or sys.exit())
     records, _ = read_store(ROOT / "reports", ["digits", "mackey-glass", "yin-yang"])
-    chosen = [r for r in records if r.kind in ("run", "floor") and r.repetition == 0]
+    first = [r for r in records if r.kind in ("run", "floor") and r.repetition == 0]
+    chosen = {re.sub(r"=\S+", "", r.command): r for r in first}  # one of each method, task, profile, set of settings
     assert chosen
-    for record in chosen:
+    for record in chosen.values():
         with pytest.raises(SystemExit):
             app.main(shlex.split(record.command)[1:])
         again = resolve(asked.pop(), METHODS, TASKS, workspace)

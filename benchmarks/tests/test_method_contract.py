@@ -159,6 +159,7 @@ def test_it_evaluates_the_same_again_by_sample_after_loading_and_by_the_fast_eng
     assert in_place or all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+@pytest.mark.usefixtures("without_fingerprint")
 @pytest.mark.parametrize(("method", "task"), [tried(*pair) for pair in PAIRS])
 def test_a_whole_run_gives_a_record_and_again_the_same(method, task, workspace, tmp_path):
     ready = prepared(method, task, workspace, dtype="float32")

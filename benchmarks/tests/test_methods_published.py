@@ -11,37 +11,24 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.stack import FOLDER
 from short_runs import METHODS, TASKS
 
-# Golden counts of trainable parameters: DelRec's tables and code, arXiv 2509.24852 and Research Square rs-9370190;
-# below them those of the other papers.
-GOLDEN = [
-    ("delrec-axonal", "ssc", "paper-2025", 374_819),
-    ("lif", "ssc", "paper-2025", 176_675),
-    ("delrec-axonal", "ssc", "paper", 374_819),
-    ("delrec-dcls", "ssc", "paper-2025", 550_691),
-    ("dcls", "ssc", "paper-2025", 352_547),
-    ("delrec-axonal", "ps-mnist", "paper", 156_154),
-    ("delrec-synaptic", "ps-mnist", "paper", 249_650),
-    ("delrec-axonal", "shd", "paper", 173_844),
-    ("delrec-dcls", "shd", "paper", 239_380),
-    ("lif", "shd", "paper", 108_052),
-    ("rlif", "shd", "paper", 173_588),
-    ("delrec-axonal-fixed", "shd", "paper", 173_588),
-    ("dcls", "shd", "paper", 173_588),
-    ("delrec-axonal", "shd", "equi-parameter", 10_290),
-    ("delrec-axonal-fixed", "shd", "equi-parameter", 10_248),
-    ("rlif", "shd", "equi-parameter", 10_248),
-    ("dcls", "shd", "equi-parameter", 10_248),
-    ("lif", "shd", "equi-parameter", 11_024),
-    ("delrec-dcls", "shd", "equi-parameter", 10_450),
-    ("dcls-gauss", "shd", "paper", 214_016),
-    ("dcls-gauss", "ssc", "paper", 2_458_624),
-    ("se-adlif", "shd", "paper", 450_020),
-    ("se-adlif", "ssc", "paper", 1_688_435),
-    ("radlif", "ssc", "paper", 3_910_761),  # 3.9 M
-    ("silif", "ssc", "paper", 359_017),  # 0.35 M of weights
-    ("cadlif", "ssc", "paper", 357_993),
-    ("asrc", "ssc", "paper", 373_301),  # 0.37 M
-]
+# Golden counts of trainable parameters: DelRec's tables and code, arXiv 2509.24852 and Research Square rs-9370190; of
+# DCLS-Gauss, adaptive neurons and ASRC, those of their papers.
+GOLDEN = {
+    ("shd", "paper"): {
+        **{"delrec-axonal": 173_844, "delrec-dcls": 239_380, "delrec-axonal-fixed": 173_588, "dcls": 173_588},
+        **{"lif": 108_052, "rlif": 173_588, "dcls-gauss": 214_016, "se-adlif": 450_020},
+    },
+    ("shd", "equi-parameter"): {
+        **{"delrec-axonal": 10_290, "delrec-dcls": 10_450, "delrec-axonal-fixed": 10_248, "dcls": 10_248},
+        **{"lif": 11_024, "rlif": 10_248},
+    },
+    ("ssc", "paper-2025"): {"delrec-axonal": 374_819, "delrec-dcls": 550_691, "dcls": 352_547, "lif": 176_675},
+    ("ssc", "paper"): {
+        **{"delrec-axonal": 374_819, "dcls-gauss": 2_458_624, "se-adlif": 1_688_435, "radlif": 3_910_761},
+        **{"silif": 359_017, "cadlif": 357_993, "asrc": 373_301},  # 0.35 M of weights in silif
+    },
+    ("ps-mnist", "paper"): {"delrec-axonal": 156_154, "delrec-synaptic": 249_650},
+}
 CLASSES = {"shd": 20, "ssc": 35, "ps-mnist": 10}
 
 
@@ -58,7 +45,9 @@ def built(method: str, task: str, profile: str):
     return METHODS[method].build({**network, "engine": "reference"}, *shape)
 
 
-@pytest.mark.parametrize(("method", "task", "profile", "count"), GOLDEN)
+@pytest.mark.parametrize(
+    ("method", "task", "profile", "count"), [(m, *at, count) for at, of in GOLDEN.items() for m, count in of.items()]
+)
 def test_presets_build_networks_of_the_published_size(method, task, profile, count):
     assert count_parameters(built(method, task, profile))["trainable"] == count
 

@@ -2,13 +2,12 @@
 
 import itertools
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from delrec_bench.report import declared, drawing, figures
 from delrec_bench.report.content import build
-from delrec_bench.studies.expansion import expand
+from delrec_bench.studies.expansion import Wanted, expand
 from delrec_bench.studies.file import study_file, study_files
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
@@ -70,8 +69,7 @@ PAGES = [(name, profile) for name, path in study_files().items() for profile in 
 @pytest.mark.parametrize(("name", "profile"), [page for page in PAGES if page[0] != declared.BOARD])
 def test_the_page_of_every_study_has_one_main_figure(name, profile, monkeypatch):
     monkeypatch.setattr(drawing, "text_of", lambda _: "")
-    study = expand(name, profile, METHODS, TASKS)
-    study = replace(study, requests=tuple(request for request in study.requests if request.repetition == 0))
+    study = expand(name, profile, METHODS, TASKS, Wanted(repetitions=1))
     accuracy, error = made_up.scored_at("lif", 0, 0.5), made_up.forecast("lif", 0, 0.3)
     records = [
         (error if request.task == "mackey-glass" else accuracy).changed(
@@ -137,6 +135,8 @@ def test_curves_have_a_panel_a_task_and_one_epoch_is_none(drawn):
     expected = np.array([range(1, 7), [50.5 + 5 * epoch for epoch in range(6)]]).T  # the mean of 50 and 51, and so on
     assert len(figure.axes) == 2 and any(np.allclose(line, expected) for line in lines(figure.axes[0]))
     assert drawn("curves", page_of([made_up.history(r, epochs=1) for r in pair_of(0.05, n=2)])) == (None, None)
+    trained = [r.changed(history=[{"epoch": n, "train_accuracy": 0.5} for n in (1, 2)]) for r in pair_of(0.05, n=2)]
+    assert drawn("curves", page_of(trained)) == (None, None), "no validation set, no curve of it"
 
 
 def test_names_of_points_lie_neither_on_each_other_nor_outside():

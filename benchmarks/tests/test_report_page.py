@@ -129,6 +129,8 @@ def test_a_finding_is_filled_with_numbers_where_the_runs_support_it():
     for task, shown in (("digits:mine", True), ("digits", False), ("digits:yours", False)):
         of_files = FindingTable(text="{digits.n} runs", verdicts={task: "better"})
         assert page_of(own, finding=of_files).finding == ("8 runs" if shown else None)
+    of_files = FindingTable(text="{digits.n} runs", verdicts={"digits": "inconclusive"})
+    assert page_of(pair_of(0.1, n=4, tasks=("digits",)), finding=of_files).finding is None, "too few for a verdict"
     page = page_of([], finding=finding)
     assert (page.finding, page.answer, page.rows) == (None, [], ())
 

@@ -43,9 +43,9 @@ def published(workspace):
     return made(workspace)
 
 
-def planted(workspace, like, factor=1.05):
+def planted(workspace, like):
     """What code with another decay would have made under the very key of a run."""
-    decay = factor * (1 - 1 / like.configuration["network"]["tau"])
+    decay = 1.05 * (1 - 1 / like.configuration["network"]["tau"])
     wrong = made(workspace, like.method, {"network.tau": 1 / (1 - decay)})
     return wrong.changed(key=like.key, configuration=like.configuration, point=like.point)
 
@@ -55,9 +55,8 @@ def word(published, ours, scores=()):
     return row.word
 
 
-@pytest.mark.parametrize("factor", [0.95, 1.05])
-def test_a_decay_off_by_five_percent_is_different_even_at_the_same_score(workspace, published, factor):
-    wrong = planted(workspace, published, factor).changed(provenance=published.provenance | OTHER_VERSIONS)
+def test_a_decay_off_by_five_percent_is_different_even_at_the_same_score(workspace, published):
+    wrong = planted(workspace, published).changed(provenance=published.provenance | OTHER_VERSIONS)
     same_score = wrong.changed(result=published.result, predictions=published.predictions, history=published.history)
     found, reason = pair_word(published, same_score)
     assert found == "different" and "first batch in float64" in reason

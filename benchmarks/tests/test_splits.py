@@ -1,6 +1,7 @@
 """`data export-splits` and `score`: other code gets our splits, and its predictions are scored by our rules."""
 
 import csv
+import gzip
 import json
 
 import pytest
@@ -93,3 +94,10 @@ def test_what_is_wrong_with_a_file_is_said(exported, capsys, spoil, said):
     path = written(folder, spoil([(row["position"], row["target"]) for row in test]))
     assert main(["score", path, "--task", "digits", "--repetition", "1"]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_packed_file_that_is_cut_short_is_said(exported, capsys):
+    path = exported[0] / "cut.csv.gz"
+    path.write_bytes(gzip.compress(b"position,prediction\n0,1\n")[:-12])
+    assert main(["score", str(path), "--task", "digits"]) == 2
+    assert "cut.csv.gz cannot be read (Compressed file ended" in capsys.readouterr().err

@@ -28,9 +28,7 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.mlflow
-@pytest.mark.parametrize(
-    "name", ["record.json", "checkpoint.pt", "resume.pt", "history.jsonl", "failure.json", "mine.json", "mine.csv"]
-)
+@pytest.mark.parametrize("name", "record.json checkpoint.pt resume.pt history.jsonl failure.json mine.csv".split())
 def test_no_room_for_a_file_is_told_and_the_next_call_makes_it(tmp_path, monkeypatch, capsys, alone, name):
     (tmp_path / "mine.toml").write_text(study(["lif", "counts-only"]))
     monkeypatch.setattr(folder, "CHECKPOINT_SECONDS", 0.0)

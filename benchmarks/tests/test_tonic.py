@@ -1,6 +1,7 @@
 """tonic at work: its transforms disturb corpora, its datasets become tasks."""
 
 import os
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -51,6 +52,8 @@ def test_events_in_tonics_form_are_what_tonic_reads_from_the_same_file(corpus, n
         wanted, label = theirs[number]
         np.testing.assert_array_equal(events, wanted)
         assert label == block.labels[number]
+    late = replace(block, times=np.full_like(block.times, 1e14)).through(lambda events: events, seed=0)
+    assert late.times.min() > 1e8, "later than any step, and no negative number"
 
 
 def events_of(times, channels):
@@ -233,7 +236,8 @@ def test_a_held_out_share_is_the_same_in_every_repetition_and_leaves_no_sample_o
     assert data.notes[0].endswith("test set: 34% of each class, drawn once") and data.steps <= 20
     assert torch.equal(*(each.test.batch(torch.arange(6)) for each in (data, again)))
     assert sorted(data.test.targets.tolist()) == [0, 0, 1, 1, 2, 2] and total(data.test) > 0
-    assert len({row for split in ("train", "valid") for row in data.rows[split][1].tolist()}) == 12
+    rows = [row for _, part in data.rows.values() for row in part.tolist()]
+    assert sorted(rows) == [*range(18)] and {name for name, _ in data.rows.values()} == {"NCALTECH101"}
 
 
 def without_polarity(item):

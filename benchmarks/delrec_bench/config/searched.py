@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
+from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import Method
 from delrec_bench.schema import FileTable, checked
 from delrec_bench.workspace import write_atomic
@@ -83,7 +84,10 @@ def searches(task: str) -> list[Search]:
 
 @cache
 def _read(path: Path) -> list[Search]:
-    return checked(_File, json.loads(path.read_bytes()), str(path)).search if path.exists() else []
+    try:
+        return checked(_File, json.loads(path.read_bytes()), str(path)).search if path.exists() else []
+    except (ValueError, TypeError) as error:
+        raise BenchError(f"{path} is no JSON object ({error}); restore it, or search again") from error
 
 
 def searched_settings(

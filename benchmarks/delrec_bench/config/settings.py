@@ -160,7 +160,7 @@ def settle(request: Request, method: Method, task: Task) -> Settled:
         _fit_layers(values, given)
         values["budget"] = given.get("budget", 0)  # the user's widths, not a preset's
     found = None if request.trial else searched_settings(method, task.name, request.profile, request.data, values)
-    searched, chosen = found or (None, {})
+    searched, chosen = found if found and found[1].keys() - given.keys() else (None, {})  # if anything of it is used
     usual |= chosen
     values |= {key: value for key, value in chosen.items() if key not in given}
     point = {name: values[name] for name in sorted(values) if values[name] != usual[name]}

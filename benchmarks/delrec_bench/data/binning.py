@@ -73,7 +73,7 @@ class EventBlock:
     def through(self, transform: Transform, seed: int) -> "EventBlock":
         """The block after a transform, which each sample meets with a stream fixed by the seed and its number."""
         events, made = np.ones(len(self.times), EVENT), []
-        events["t"], events["x"] = self.times * 1e6 + MICROSECOND_SLACK, self.units
+        events["t"], events["x"] = np.minimum(self.times, 1e9) * 1e6 + MICROSECOND_SLACK, self.units
         for number, sample in enumerate(np.split(events, np.cumsum(self.lengths)[:-1]), self.first):
             with seeded(seed, number):
                 made.append(transform(sample) if len(sample) else sample)

@@ -53,7 +53,7 @@ def read_predictions(path: Path, data: TaskData) -> np.ndarray:
             path, usecols=["position", "prediction"], index_col=False, dtype=float, skip_blank_lines=False
         )
         table = whole.dropna(how="all")  # whose index still counts the blank lines
-    except (OSError, ValueError) as error:
+    except Exception as error:  # those of the packers that pandas unpacks are of many kinds
         said = " ".join(str(error).split())
         wanted = "give a csv of numbers with the columns position and prediction"
         raise BenchError(f"{path} cannot be read ({said}); {wanted}") from error

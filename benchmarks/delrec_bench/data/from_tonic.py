@@ -20,7 +20,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +82,16 @@ class TonicCorpus:
         }
         said = {} if reading == "{}" else {"reading": hashlib.sha256(reading.encode()).hexdigest()}
         held_out = "" if self.held_out is None else f"; test set: {self.held_out:.0%} of each class, drawn once"
-        return assemble(
+        data = assemble(
             *(self.task, found, bins, options, split_seed, data_dir, workspace),
             official=self.official,
             digest=files_digest({**digests, **said}),
             files={found[split].name: digest for split, digest in digests.items()},
             notes=(f"tonic.datasets.{self.dataset}, {self.pool} x {self.pool} pixels a channel{held_out}",),
         )
+        numbers = {part.name: np.array(part.rows) for part in opened.values()}  # of the dataset, which has no parts
+        rows = {split: (part.partition(":")[0], numbers[part][of]) for split, (part, of) in data.rows.items()}
+        return data if self.held_out is None else replace(data, rows=rows)
 
     def _reading(self) -> str:
         """What decides the events beside the files, as text that is the same in every process."""

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from delrec_bench.data.binning import CHANNELS
+from delrec_bench.data.binning import CHANNELS, HDF5_ERRORS
 from delrec_bench.data.files import content_digest
 from delrec_bench.data.samples import order
 from delrec_bench.environment import say
@@ -224,7 +224,7 @@ def read_content(path: Path) -> str:
             lengths = np.array([len(part) for part in times], np.int64)
             labels, speakers = file["labels"][()], file["extra/speaker"][()]
             return Events(labels, speakers, lengths, np.concatenate(times), np.concatenate(units)).digest()
-    except (OSError, KeyError, ValueError):
+    except HDF5_ERRORS:
         return ""
 
 

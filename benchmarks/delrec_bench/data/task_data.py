@@ -55,7 +55,7 @@ class TaskOptions:
         binning: "clean" (bin k holds [k step, (k+1) step)), "published" (SSC's own edges), "times" (spike times
             instead of bins, for tasks with one spike per channel), None: the task's own (clean, where
             step_ms is given).
-        limit: Maximum number of training samples; a validation set drawn from them shrinks in proportion.
+        limit: Maximum number of training samples; the validation set shrinks in proportion.
         test_limit: Maximum number of test samples (the same ones in every repetition).
         tau: Delay of the Mackey-Glass equation.
         horizon: Number of steps to forecast ahead.
@@ -133,15 +133,9 @@ class TaskData:
 
 
 def divided(
-    make: Callable[[str, np.ndarray], Samples],
-    whole: Mapping[str, np.ndarray],
-    sources: Mapping[str, str],
-    options: TaskOptions,
-    *,
-    shrink_valid: bool = True,
-    draw_test: bool = False,
-    **known: Any,
-) -> TaskData:
+    make: Callable[[str, np.ndarray], Samples], whole: Mapping[str, np.ndarray], sources: Mapping[str, str],
+    options: TaskOptions, *, shrink_valid: bool = True, draw_test: bool = False, **known: Any,
+) -> TaskData:  # fmt: skip
     """A task's data, the samples of each split made from its rows within the limits of the options.
 
     `whole` are the rows of "train", "valid" and "test" where nothing is limited, `sources` what they are rows of.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from delrec_bench.errors import BenchError, RunError, nearest, raised
 from delrec_bench.plugins import Plugins
@@ -63,6 +63,8 @@ class Method:
             json.dumps({**self.settings}, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise BenchError(f"method '{self.name}': settings must be plain values by name ({error})") from None
+        if wrong := [name for name in self.settings if name.startswith("_") or hasattr(BaseModel, name)]:
+            raise BenchError(f"method '{self.name}': a setting cannot have the name '{wrong[0]}'; choose another")
         if not isinstance(hidden := self.settings.get("hidden", []), list | tuple):
             raise BenchError(f"method '{self.name}': hidden is {hidden!r}; give a list of the widths of layers")
         try:

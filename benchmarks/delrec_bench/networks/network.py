@@ -274,7 +274,7 @@ class Network(Trainable):
         return [layer for layer in layers if layer is not None]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_spikes": []}  # of the last forward, with its graph: no part of a copy
+        return super().__getstate__() | {"_spikes": []}  # of the last forward, with its graph: no part of a copy
 
     def _gain(self, decay: Tensor | float) -> Tensor | float:
         return 1 - decay if self.config.readout_gain == "complement" else 1.0

@@ -120,7 +120,7 @@ class Page:
     @cached_property
     def finding(self) -> str | None:
         """The study's own, filled with numbers; None where a verdict that it needs is another, or runs are missing."""
-        finding, primary = self.declared.study.finding, self.primary
+        finding, primary = self.declared.study.finding, [d for d in self.primary if d.verdict.compared]
         verdicts = {":".join(filter(None, base_and_folder(d.method["task"]))): d.verdict.verdict for d in primary}
         if finding is None or not finding.verdicts.items() <= verdicts.items():
             return None

@@ -241,7 +241,7 @@ def curves(page: Page) -> Drawn | None:
         if row.kind == "run"
         for record in row.records
         for entry in record.history
-        if (value := entry.get(f"valid_{record.metric}", entry.get(f"train_{record.metric}"))) is not None
+        if (value := entry.get(f"valid_{record.metric}")) is not None
     ]
     frame = pd.DataFrame(told, columns=["task", "row", "epoch", "score"])
     frame = frame[frame.groupby("task").epoch.transform("max") > 1]

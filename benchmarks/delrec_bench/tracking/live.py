@@ -67,12 +67,9 @@ def _entries(path: Path) -> Entries:
 
 @contextmanager
 def follow(
-    workspace: Workspace,
-    say: Callable[[str], None],
-    runs: Iterable[Asked],
-    study: str | None = None,
+    workspace: Workspace, say: Callable[[str], None], runs: Iterable[Asked], study: str | None = None,
     seconds: float = 5.0,
-) -> Iterator[Follower]:
+) -> Iterator[Follower]:  # fmt: skip
     """Follow runs in a thread of this process as long as the block lasts; those that have not ended then are KILLED.
 
     Trouble with the store is said once and stops nothing: the records are synced later.
