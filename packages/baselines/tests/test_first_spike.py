@@ -284,3 +284,11 @@ def test_weight_gradients_that_diverge_are_dropped_for_that_sample_and_neuron_on
     assert everything.abs().max() > 1
     torch.testing.assert_close(limited, expected)
     assert torch.equal(to_times, exact_to_times)  # times are not limited
+
+
+def test_without_events_there_is_no_spike_and_no_gradient_whatever_the_limit() -> None:
+    weight = torch.ones(1, 3, 0, dtype=torch.float64, requires_grad=True)
+    times = first_spike_times(torch.empty(2, 1, 0, dtype=torch.float64), weight, FirstSpikeNeuron(), 0.2)
+    assert times.isinf().all()
+    times.clamp_max(1.0).sum().backward()
+    assert weight.grad.shape == (1, 3, 0)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from delrec import LIF, RecurrentDelays
+from delrec import LIF, NotFiniteError, RecurrentDelays
 from delrec_baselines import AdLIF, ConvolutionalRecurrence, SoftmaxRecurrence
 from torch.nn import functional as F
 
@@ -93,6 +93,14 @@ def test_asrc_refuses_to_train_without_a_temperature():
     layer = softmax_layer(sigma=0.0)
     with pytest.raises(ValueError, match="temperature"):
         layer(current())
+
+
+def test_asrc_refuses_logits_that_diverged_also_in_evaluation():
+    layer = SoftmaxRecurrence(N).eval()
+    with torch.no_grad():
+        layer.logits[0] = torch.nan
+    with pytest.raises(NotFiniteError, match="logits hold NaN"):
+        layer(current().float())
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 2 * N + 1])
