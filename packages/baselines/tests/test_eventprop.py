@@ -241,6 +241,8 @@ def test_a_few_steps_of_training_lower_the_loss() -> None:
         ({"delay_high": 30.0, "max_delay": 20}, "max_delay = 20"),
         ({"recurrent_std": -1.0}, "recurrent_std = -1.0"),
         ({"weight_std": (-1.0,)}, "weight_std = -1.0"),
+        ({"gain": "x"}, "gain = 'x'"),
+        ({"readout_mean": math.nan}, "readout_mean = nan"),
         ({"max_delay": 2.5}, "max_delay = 2.5"),
     ],
 )

@@ -23,7 +23,6 @@ GPU code.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,6 +115,8 @@ class EventPropConfig:
         for name in ("weight_mean", "weight_std"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty: give one number, or one per layer")
+        for mean in (*self.weight_mean, self.readout_mean):
+            number("weight_mean and readout_mean", mean)
         for std in self.weight_std:
             number("weight_std", std, at_least=0)
         for name in ("delay_high", "recurrent_delay_high", "recurrent_std", "readout_std"):
@@ -125,11 +126,9 @@ class EventPropConfig:
         if self.output not in ("membrane", "first-spike"):
             raise ValueError(f"output = {self.output!r}: choose membrane or first-spike")
         for name in ("early", "rate_target", "rate_strength", "raise_silent"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name} = {getattr(self, name)}: must be 0 or more")
+            number(name, getattr(self, name), at_least=0)
         for name in ("gain", "temperature"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} = {getattr(self, name)}: must be positive")
+            number(name, getattr(self, name), above=0)
         self.neuron()
 
     def neuron(self) -> EventPropNeuron:
