@@ -169,7 +169,8 @@ def bench_peers(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build docs/ into site/ (half a minute). `-- serve` shows it live."""
-    _run(session, "mkdocs", *(session.posargs or ["build", "--strict", "--quiet"]), NO_MKDOCS_2_WARNING="1")
+    # not --quiet, which hides warnings from --strict
+    _run(session, "mkdocs", *(session.posargs or ["build", "--strict"]), NO_MKDOCS_2_WARNING="1")
 
 
 @nox.session

@@ -186,7 +186,7 @@ def test_a_method_of_a_user_moves_neither_the_first_picture_nor_the_order_of_tas
 @pytest.mark.parametrize("kind", [float, str])
 def test_the_figure_of_the_findings_shows_tasks_with_runs_and_rates_of_delays(page, monkeypatch, kind):
     rows = [
-        {"n": 2, "task": "digits", "method": f"{method} (delay_high {at})", "score_mean": score}
+        {"n": 5 if rate < 0.5 else 1, "task": "digits", "method": f"{method} (delay_high {at})", "score_mean": score}
         | {"point": {"delay_high": kind(at), "lr_delays": rate}}
         for method, at, rate, score in (
             ("delrec-axonal", 20, 0.5, 0.8),
@@ -200,9 +200,10 @@ def test_the_figure_of_the_findings_shows_tasks_with_runs_and_rates_of_delays(pa
     figures, text_of = [], drawing.text_of
     monkeypatch.setattr(drawing, "text_of", lambda figure: figures.append(figure) or text_of(figure))
     drawn = findings(page, [{"rows": [*rows, rows[0] | {"n": 0, "score_mean": None}]}])
-    assert drawn.count("digits: up to 20 steps, dashed 700") == drawn.count("run)<") == 1
+    assert drawn.count("digits: up to 20 steps, dashed 700") == drawn.count("five runs)<") == 1
     assert "formants-20" not in drawn and findings(page, []) is findings(page_with([]), [{"rows": rows}]) is None
     assert findings(page, [{"rows": rows[:1]}]), "a page of one row"
-    line, level = figures[0].axes[1].lines
+    line, hollow, level = figures[0].axes[1].lines
     assert list(line.get_xdata()[1:]) == [0.05, 0.5] and list(line.get_ydata()) == [40, 50, 80]
+    assert list(hollow.get_xdata()) == [0.5] and hollow.get_markerfacecolor() == "white"
     assert list(level.get_ydata()) == [90, 90]

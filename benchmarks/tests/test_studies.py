@@ -277,6 +277,7 @@ def axis(text):
         ("at = { sigma = 10, ", "at = { ", "primary.at lacks 'network.sigma', which delrec-axonal is swept along"),
         ("at = { sigma = 10", "at = { sigma = 11", r"primary.at.network.sigma is 11; it is swept over \[0, 1, 10\]"),
         ("at = { sigma = 10", "minus_at = { sigma = 7 }\nat = { sigma = 10", "minus_at.network.sigma is 7; it is"),
+        ("at = { sigma = 10", "minus_at = { sigma = 10 }\nat = { sigma = 10", "minus_at is where both rows are already"),
         ("at = { sigma = 1, delay_high = 20 }", "", r"contrasts\.at lacks 'network\.sigma', which delrec-axonal is"),
     ],
 )  # fmt: skip
@@ -378,9 +379,10 @@ def test_two_corpora_of_one_folder_name_are_never_taken_for_each_other(tmp_path,
 
 
 def past(seconds, method="lif", host=None, under=None, epochs=10, **measured):
-    """A run of 10 epochs on 1,000 samples as if it took so long."""
+    """A run of 10 epochs on 1,000 samples with 128 hidden neurons as if it took so long."""
     like = made_up.record(method, "digits", 0)
-    configuration = like.configuration | {"training": {"epochs": epochs}} | ({"evaluation": under} if under else {})
+    made = {"training": {"epochs": epochs}, "network": {"hidden": [64, 64]}} | ({"evaluation": under} if under else {})
+    configuration = like.configuration | made
     measured = {"host": host or machine(), "wall_seconds": seconds} | measured
     data = like.data | {"sizes": like.data["sizes"] | {"train": 1000}}
     return like.changed(configuration=configuration, measured=measured, data=data)
@@ -395,6 +397,8 @@ SCORED_ANEW = [past(100.0), past(2.0, under={"condition": "deletion=0.3"})]
     [
         ([past(10.0), past(30.0), past(11.0)], {}, (1, 22.0)),
         ([past(11.0)], {"limit": 100}, (1, 2.2)),
+        ([past(11.0)], {"overrides": (("network.hidden", (256, 256)),)}, (1, 88.0)),
+        ([past(11.0)], {"overrides": (("network.hidden", (256, 256)), ("budget", 10000))}, (1, 22.0)),
         ([past(100.0, host="another", epochs=100), past(5.0, epochs=1)], {}, (1, 20.0)),  # that is mostly its start
         ([past(11.0, cpu_seconds=5.5)], {}, (1, 11.0)),  # others used the machine as well
         ([past(10.0, "rlif")], {}, (0, UNKNOWN_SECONDS)),
@@ -404,7 +408,7 @@ SCORED_ANEW = [past(100.0), past(2.0, under={"condition": "deletion=0.3"})]
         (SCORED_ANEW, CONDITION, (2, 202.0)),  # its training too
     ],
 )
-def test_the_median_of_past_runs_of_this_machine_is_scaled_to_epochs_and_samples(records, asked, expected):
+def test_the_median_of_past_runs_of_this_machine_is_scaled_to_epochs_samples_and_neurons(records, asked, expected):
     work = Work(None, METHODS, TASKS, None, Past(records), print)
     found = work.estimate([Request("lif", "digits", epochs=20, **asked)])
     assert (found.known, found.seconds) == (expected[0], pytest.approx(expected[1]))

@@ -50,14 +50,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Replace every marked part of a page."""
+    """Replace every marked part of a page, and links that are for readers on GitHub."""
 
     def made(mark: re.Match[str]) -> str:
         if mark[1] not in GENERATED:
             raise PluginError(f"{page.file.src_path}: unknown mark '{mark[1]}'; use one of {sorted(GENERATED)}")
         return GENERATED[mark[1]]()
 
-    filled = MARK.sub(made, markdown)
+    filled = re.sub(r"\]\(\.\./(reports/[\w-]+/[\w-]+)\.md", r"](\1.html", MARK.sub(made, markdown))
+    filled = filled.replace("](../CONTRIBUTING.md", "](method.md")
     if stray := re.search("<!-- (?:generated:.*|end) -->", filled):
         raise PluginError(f"{page.file.src_path}: {stray[0]} is one of a pair, and the other is missing")
     return filled
@@ -84,26 +85,18 @@ def _report(page: str, deeper: int = 0) -> str:
     return text.replace("<details>", '<details markdown="1">')
 
 
-def _readme(pattern: str) -> str:
-    """The part of the README that matches, with links adapted to the site."""
-    found = re.search(pattern, (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    text = re.sub(r"\(reports/leaderboard/leaderboard\.md", "(leaderboard.md", found[1] if found else "")
-    text = re.sub(r"\(reports/[\w-]+/[\w-]+\.md", "(findings.md", text)
-    return text.replace("(docs/", "(")
-
-
 def _board() -> str:
+    """The leaderboard's figure, and what the README shows of it, with links adapted to the site."""
     figure = re.search(r"^!\[.*\]\(.*\)$", _report("leaderboard"), re.MULTILINE)
-    return (figure[0] if figure else "") + "\n\n" + _readme(r"\n## Results at a glance\n(.*)<!-- board:end -->")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"\n## Results at a glance\n(.*)<!-- board:end -->", readme, re.DOTALL)
+    text = (found[1] if found else "").replace("(reports/leaderboard/leaderboard.md", "(leaderboard.md")
+    return (figure[0] if figure else "") + "\n\n" + text.replace("(docs/", "(")
 
 
-def _findings() -> str:
-    """The findings in the README, then every report."""
+def _reports() -> str:
     pages = sorted(path.parent.name for path in (ROOT / "reports").glob("*/*.md") if path.stem == path.parent.name)
-    said = re.sub(
-        "<!-- board:start -->.*<!-- board:end -->", "", _readme(r"\n## What [^\n]*\n(.*?)\n## "), flags=re.DOTALL
-    )
-    return "\n\n".join([said, *(_report(page, deeper=1) for page in pages if page != "leaderboard")])
+    return "\n\n".join(_report(page, deeper=2) for page in pages if page != "leaderboard")
 
 
 def _linked(text: str) -> str:
@@ -191,7 +184,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "site": str,  # nothing
     "leaderboard": lambda: _report("leaderboard"),
     "board": _board,
-    "findings": _findings,
+    "reports": _reports,
     "methods": _methods,
     "studies": _studies,
     "searches": _searches,

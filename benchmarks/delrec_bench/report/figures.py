@@ -14,6 +14,7 @@ from delrec_bench.report.content import Page
 from delrec_bench.report.drawing import Drawn
 from delrec_bench.report.judging import Difference
 from delrec_bench.report.rows import Row
+from delrec_bench.statistics.verdicts import SHOWN_ONLY
 
 VERDICTS = {"better": "#2a9d5c", "worse": "#d1495b", "equivalent": drawing.BLUE, "inconclusive": drawing.GREY}
 COLOURS = dict(zip(FAMILIES, (
@@ -272,14 +273,14 @@ def findings(board: Page, sweeps: Sequence[Mapping[str, Any]]) -> str | None:
     `sweeps` are the published pages `SWEEPS`, as `writing.to_json` has them.
     """
     rows = [row for row in board.rows if row["method"] in _SHOWN and row.records and row.metric.classifies]
-    single = {row["task"] for row in rows if row["n"] == 1}
+    few = {row["task"] for row in rows if not row.compared}
     tasks = [task for task in board.tasks if sum(row["task"] == task for row in rows) > 1]
-    tasks.sort(key=lambda task: task in single)
+    tasks.sort(key=lambda task: task in few)
     frame = pd.json_normalize([row for page in sweeps for row in page["rows"] if row["n"]])
     if not tasks or frame.empty:
         return None
     frame["method"] = frame.method.str.partition(" ")[0]  # without its point of the sweep
-    lines = [board.title_of(task) + (" (some: one run)" if task in single else "") for task in tasks]
+    lines = [board.title_of(task) + (" (some: under five runs)" if task in few else "") for task in tasks]
     heights = [drawing.lines_height(lines) + 0.2 * len(_SHOWN), 4.2]
     with drawing.panels(heights) as (figure, (above, below)):
         for name, look in _SHOWN.items():
@@ -309,5 +310,7 @@ def _draw_rates(axes: Axes, rows: pd.DataFrame, title: str, colour: Any) -> None
     line = short.assign(rate=short["point.lr_delays"].mask(fixed, _FIXED_AT)).sort_values("rate")
     label = f"{title}: up to {starts.min():g} steps, dashed {starts.max():g}"
     axes.plot(line.rate, 100 * line.score_mean, "o-", color=colour, label=label)
+    few = line[line.n <= SHOWN_ONLY]
+    axes.plot(few.rate, 100 * few.score_mean, "o", color=colour, markerfacecolor="white")
     for level in rows.score_mean[fixed & (starts == starts.max())]:
         axes.axhline(100 * level, color=colour, linestyle="--")

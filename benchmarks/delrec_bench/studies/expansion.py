@@ -321,6 +321,10 @@ class _Expansion:
                     raise self.wrong(f": {name}.{where}.{key} is {value!r}; it is swept over {list(self.axes[key])}")
         if pair.method == pair.control and places["at"] | places["control_at"] == places["at"]:
             raise self.wrong(f": {name} compares {pair.method} with itself; give control_at, or another control")
+        axes = {*self.along(pair.method), *self.along(pair.control)}
+        moved = {axis: value for axis, value in places.get("minus_at", {}).items() if axis in axes}
+        if getattr(pair, "minus_at", {}) and places["at"] | moved == places["at"]:
+            raise self.wrong(f": {name}.minus_at is where both rows are already; give another value of {sorted(axes)}")
         for method, at in ((pair.method, places["at"]), (pair.control, places["at"] | places["control_at"])):
             for axis in self.along(method):
                 if axis not in at and len(self.axes[axis]) > 1:

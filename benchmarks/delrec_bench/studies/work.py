@@ -1,6 +1,6 @@
 """The work of a study or a search: which requests lack a record, the time they take, and doing them.
 
-The expected time is the median of past runs of that method and task, by epochs and samples.
+The expected time is the median of past runs of that method and task, by epochs, samples and hidden neurons.
 """
 
 import time
@@ -46,9 +46,8 @@ class Past:
     """Past runs by method, task and whether they were scored anew; those of this machine before those of others."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        # (samples times epochs, core seconds for an epoch of one sample) of each run
-        here: dict[tuple[str, str, bool], list[tuple[int, float]]] = defaultdict(list)
-        elsewhere: dict[tuple[str, str, bool], list[tuple[int, float]]] = defaultdict(list)
+        # (samples times epochs, core seconds for an epoch of one sample, hidden neurons, whether here) of each run
+        runs: dict[tuple[str, str, bool], list[tuple[int, float, int, bool]]] = defaultdict(list)
         self._samples: dict[str, int] = defaultdict(int)
         for record in (r for r in records if r.kind != "latency" and r.measured.get("wall_seconds")):
             task, derived = record.task.partition(":")[0], "evaluation" in record.configuration
@@ -56,15 +55,15 @@ class Past:
             epochs = 0 if derived else record.configuration.get("training", {}).get("epochs", 0)
             # less than the clock says on a machine that others use as well
             cpu = record.measured.get("cpu_seconds") if record.device == "cpu" else None
-            of = here if record.measured.get("host") == machine(record.device) else elsewhere
+            here = record.measured.get("host") == machine(record.device)
             amount = max(1, epochs * samples)
-            of[record.method, task, derived].append((amount, (cpu or record.measured["wall_seconds"]) / amount))
+            each = (cpu or record.measured["wall_seconds"]) / amount
+            runs[record.method, task, derived].append((amount, each, _neurons(record.configuration), here))
             self._samples[task] = max(self._samples[task], samples)
         self._rates = {}
-        for key in {*here, *elsewhere}:
-            least = max(here[key] + elsewhere[key])[0] / 10  # a shorter run is mostly its start
-            rates = [[rate for amount, rate in of[key] if amount >= least] for of in (here, elsewhere)]
-            self._rates[key] = rates[0] or rates[1]
+        for key, of in runs.items():
+            long = [run for run in of if run[0] >= max(of)[0] / 10]  # a shorter one is mostly its start
+            self._rates[key] = [run for run in long if run[3]] or long
 
     def cost(self, configuration: Mapping[str, Any]) -> Cost:
         """The expected time of one run, by its configuration."""
@@ -74,8 +73,14 @@ class Past:
             return Cost(1, 0, UNKNOWN_SECONDS, UNKNOWN_SECONDS)
         samples = min(whole := self._samples[task], configuration["limit"] or whole)
         epochs = 0 if derived else configuration["epochs"]
-        seconds = median(rates) * max(1, epochs * samples)
+        asked = 0 if configuration["budget"] else _neurons(configuration)  # a budget gives about as many as before
+        each = median(rate * (asked / neurons if asked and neurons else 1) for _, rate, neurons, _ in rates)
+        seconds = each * max(1, epochs * samples)
         return Cost(1, 1, seconds, seconds)
+
+
+def _neurons(configuration: Mapping[str, Any]) -> int:
+    return sum(configuration.get("network", {}).get("hidden", ()))
 
 
 def with_trained(requests: Sequence[Request]) -> list[Request]:
