@@ -277,7 +277,7 @@ def axis(text):
         ("at = { sigma = 10, ", "at = { ", "primary.at lacks 'network.sigma', which delrec-axonal is swept along"),
         ("at = { sigma = 10", "at = { sigma = 11", r"primary.at.network.sigma is 11; it is swept over \[0, 1, 10\]"),
         ("at = { sigma = 10", "minus_at = { sigma = 7 }\nat = { sigma = 10", "minus_at.network.sigma is 7; it is"),
-        ("at = { sigma = 10", "minus_at = { sigma = 10 }\nat = { sigma = 10", "minus_at is where both rows are already"),
+        ("at = { sigma = 10", "minus_at = { sigma = 10 }\nat = { sigma = 10", "minus_at is where both rows are"),
         ("at = { sigma = 1, delay_high = 20 }", "", r"contrasts\.at lacks 'network\.sigma', which delrec-axonal is"),
     ],
 )  # fmt: skip
