@@ -86,6 +86,7 @@ def test_a_forecast_is_told_in_its_own_metric(checkout, capsys):
         ("reproduce --per-device 4", "--per-device 4 needs --device cuda"),
         ("reproduce --repetitions 100000000 --dry-run", "--repetitions is 100000000; it must be less"),
         ("reproduce --study mine.toml", "no study 'mine.toml'"),
+        ("reproduce --profile speech", "nothing to run: give the files (--data TASK=DIR)"),
         ("reproduce --device tpu", "--device is 'tpu'; it must be 'cpu', 'cuda' or 'auto'"),
         ("reproduce --data shd", "--data 'shd' is not TASK=DIR"),
         ("reproduce --data shd=a --data shd=b", "--data names shd twice"),

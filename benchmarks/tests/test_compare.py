@@ -1,5 +1,7 @@
 """`compare`, and how a run is named on the command line."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from delrec_bench import app
@@ -119,3 +121,11 @@ def test_points_of_a_sweep_are_compared_by_a_studys_runs(tmp_path, compared, cap
     code, lines = compared("delrec-axonal (sigma 3.0)", "delrec-axonal (sigma 0.0)", "--of", str(path))
     assert code == 0 and lines[0] == "delrec-axonal (sigma 3.0) − delrec-axonal (sigma 0.0)"
     assert "verdict" not in lines[1] and lines[2].split()[-1] == "2"
+
+
+def test_published_runs_on_files_are_compared_where_their_folder_is_named(capsys):
+    words = "compare delrec-axonal-fixed lif --of larger-network --profile speech".split()
+    words += ["--root", str(Path(__file__).parents[2])]
+    assert app.main(words) == 2 and "of your own files, give --data" in capsys.readouterr().err
+    assert app.main([*words, "--data", "shd=spoken-digits"]) == 0
+    assert "+6.38 points" in capsys.readouterr().out

@@ -1,7 +1,10 @@
 """`leaderboard`: the board in the terminal, and only what is new is trained."""
 
+from types import SimpleNamespace
+
 import pytest
 from delrec_bench import app
+from delrec_bench.app import study_commands
 from delrec_bench.methods.method import find_methods
 from delrec_bench.report.declared import page_of
 from delrec_bench.studies.expansion import Wanted, expand
@@ -81,6 +84,14 @@ def test_the_commands_of_a_study_name_the_folders_of_its_plug_ins(mine, monkeypa
     part = expand("my tasks/own.toml", None, methods, tasks, Wanted(("lif",)))
     (command,) = page_of(part, methods, tasks).again
     assert "--study 'my tasks/own.toml'" in command and command.endswith(f" --methods mine{task}"), "the file names it"
+
+
+def test_its_latency_is_measured_too(mine, monkeypatch):
+    seen = []
+    measured = SimpleNamespace(records=[], measured=0, failed=[])
+    monkeypatch.setattr(study_commands, "_measure", lambda _, study, *__, **___: seen.append(study) or measured)
+    assert app.main("bench --methods mine --only-methods mine --only-tasks digits".split()) == 0
+    assert {request.method for request in seen[0].requests} == {"mine"}
 
 
 def test_a_dry_run_says_how_many_runs_and_minutes_and_trains_nothing(mine, asked, capsys):

@@ -134,6 +134,10 @@ def samples(values=0.0, count=3, targets=3, dtype=np.int64, **more):
     return DenseSamples(np.full((count, 5, 2), values, np.float32), np.arange(targets, dtype=dtype), **more)
 
 
+SPOKEN = samples()
+SPOKEN.speakers = np.array(["anna", "ben", "anna"])
+
+
 def field(message):
     return rf"its load raised TypeError: TaskData\.{message}"
 
@@ -166,6 +170,7 @@ def field(message):
         ),
         (lambda: made(train=samples(scale=np.nan)), "train sample 0: its input is NaN", BenchError),
         (lambda: made(valid=samples([0, np.nan])), "valid sample 0: its input is NaN or infinite", BenchError),
+        (lambda: made(test=SPOKEN), "the speakers of test are <U4; give one number per sample", BenchError),
     ],
 )
 def test_what_is_wrong_with_the_data_of_a_task_is_said(load, message, error):
@@ -188,6 +193,13 @@ def test_what_is_wrong_with_the_values_of_a_forecast_is_said(changes, message):
     with pytest.raises(BenchError, match=f"^task 'mackey-glass': {message}"):
         task = find_tasks()["mackey-glass"]
         replace(task, load=lambda *_: made(name="mackey-glass", metric=task.metric, **changes)).read()
+
+
+def test_a_trial_needs_validation_samples(workspace):
+    load = lambda *_: made(valid=samples(count=0, targets=0))  # noqa: E731
+    tasks = {"digits": replace(find_tasks()["digits"], load=load)}
+    with pytest.raises(BenchError, match="a trial is scored on validation samples, and digits has none"):
+        resolve(Request("lif", "digits", trial=True), find_methods(), tasks, workspace)
 
 
 def test_data_that_says_how_many_samples_there_are_in_all_may_leave_out_their_rows():

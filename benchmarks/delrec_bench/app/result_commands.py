@@ -62,6 +62,7 @@ def compare(
     b: Annotated[str, argument("What to compare A with.", "B")],
     of: Annotated[str, option("The study whose runs of two methods are compared.", metavar="STUDY")] = "leaderboard",
     profile: options.Profile = None,
+    data: options.DataOfTasks = None,
 ) -> Answer:
     """Compare two methods on each task, or check whether two sets of runs are equal, consistent or different.
 
@@ -71,7 +72,7 @@ def compare(
 
     left, right = (_runs_of(text, places.workspace) for text in (a, b))
     if left is None and right is None:
-        return _compare_methods(places, a, b, of, profile)
+        return _compare_methods(places, a, b, of, profile, data)
     if left is None or right is None:
         raise BenchError(
             f"'{a if left is None else b}' is not a set of runs; give two methods, or two sets of runs ('published', a "
@@ -94,18 +95,19 @@ def _runs_of(text: str, workspace: "Workspace") -> "list[Record] | None":
     return options.read_runs(workspace, text)[0] if text == "published" or path.is_dir() else None
 
 
-def _compare_methods(places: Places, a: str, b: str, of: str, profile: str | None) -> Answer:
+def _compare_methods(places: Places, a: str, b: str, of: str, profile: str | None, data: Any) -> Answer:
     from dataclasses import replace
 
     from delrec_bench.report.content import build
     from delrec_bench.report.declared import Comparison, page_of
     from delrec_bench.report.tables import as_text, verdict_table
-    from delrec_bench.studies.expansion import expand
+    from delrec_bench.studies.expansion import Wanted, expand
 
-    records, failures = options.read_runs(places.workspace)
     methods, tasks = places.tables()
     options.on_the_board(methods)
-    declared = page_of(expand(of, profile, methods, tasks), methods, tasks, records, failures)
+    study = expand(of, profile, methods, tasks, Wanted(data=options.by_task(data)))
+    records, failures = options.on_these_files(places, options.read_runs(places.workspace), study.requests)
+    declared = page_of(study, methods, tasks, records, failures)
     known = {expected.method for expected in declared.runs.values()}
     for name in (a, b):
         if name not in known:
@@ -116,7 +118,7 @@ def _compare_methods(places: Places, a: str, b: str, of: str, profile: str | Non
     page = build(asked, records)
     shown = [d for d in page.differences if d.about == "compared" and d.verdict.n]
     if not shown:
-        raise BenchError(f"'{a}' and '{b}' have no task and repetition in common")
+        raise BenchError(f"'{a}' and '{b}' have no task and repetition in common; of your own files, give --data")
     table = verdict_table(page, shown).drop(columns="comparison")
     fields = ("difference", "low", "high", "n", "p")
     found = [{"task": d.method["task"]} | {name: getattr(d.verdict, name) for name in fields} for d in shown]

@@ -80,6 +80,8 @@ def reproduce(
         # one run per row, unless more are asked for, on a task that every clone has, or that was named with its data
         again = [r for r in again if r.repetition == 0 or repetitions is not None]
         again = [r for r in again if tasks[r.task].embedded or r.data is not None]
+    if not again:
+        raise BenchError("nothing to run: give the files (--data TASK=DIR), or take official ones too (--all)")
     if dry_run:
         return _dry_run(replace(expanded, requests=tuple(again)), work)
     say(f"study {expanded.name}, profile {expanded.profile}")
@@ -262,7 +264,9 @@ def bench(
 
     placed: Any = device  # checked by each request
     only = options.names("--only-methods", only_methods), options.names("--only-tasks", only_tasks)
-    expanded = expand(study, profile, *places.tables(), Wanted(*only, 1, options.by_task(data), placed))
+    methods, tasks = places.tables()
+    options.on_the_board(methods)
+    expanded = expand(study, profile, methods, tasks, Wanted(*only, 1, options.by_task(data), placed))
     outcome = _measure(places, expanded, each, threads, quick=quick, again=again, pytest=pytest or ())
     rows = [
         {"method": r.method, "task": r.task, "parameters": r.parameters, "host": r.measured["host"], **r.result}

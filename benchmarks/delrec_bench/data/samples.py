@@ -29,7 +29,7 @@ class Samples(ABC):
 
     Attributes:
         targets: int64 class (n,), or float32 value (n,) where the metric is not accuracy.
-        speakers: Who spoke, (n,), or None.
+        speakers: Number of who spoke, (n,), or None.
     """
 
     targets: Tensor

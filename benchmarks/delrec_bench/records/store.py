@@ -65,19 +65,8 @@ def from_dict(values: Mapping[str, Any]) -> Record:
 
 
 def in_order(records: Iterable[Record]) -> list[Record]:
-    """Return records by task, method, repetition, kind and key.
-
-    A `BenchError` names two that do not have the same targets and groups on the same data.
-    """
-    ordered = sorted(records, key=lambda r: (r.task, r.method, r.repetition, r.kind, r.key))
-    seen: dict[tuple[str, str, int], Record] = {}
-    for r in ordered:
-        if r.targets is not None:
-            first = seen.setdefault((r.task, r.data["digest"], len(r.targets)), r)
-            for name in ("targets", "groups"):
-                if getattr(r, name) != getattr(first, name):
-                    raise BenchError(f"{r}: its {name} are not those of {first}, on the same data; one was modified")
-    return ordered
+    """Return records by task, method, repetition, kind and key."""
+    return sorted(records, key=lambda r: (r.task, r.method, r.repetition, r.kind, r.key))
 
 
 def record_text(one: Record | Failure) -> str:
@@ -106,7 +95,7 @@ def _parsed(path: Path, made: Callable[[dict[str, Any]], T]) -> T:
     try:
         return made(parse_json(content))
     except BenchError as error:
-        raise BenchError(f"{path}: {error}; if this is a damaged record, delete it and repeat the run") from error
+        raise BenchError(f"{path}: {error}") from error
 
 
 def finished_record(runs: Path, key: str) -> Record | None:
@@ -162,11 +151,8 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
     """Put runs into the store, and return the files that changed; what it holds with the same outcome stays as it is.
 
     A run, a failure or a latency of an older results version leaves when the same one of a newer version is there; of
-    one latency the newest measurement stays.
-
-    Raises:
-        BenchError: One key with two outcomes, here or in the store; a store that cannot be read; or records that do not
-            agree on targets.
+    one latency the newest measurement stays. A `BenchError` names one key with two outcomes, here or in the store, or
+    says why the store cannot be read.
     """
     with locked(reports / TABLE):
         old, lost = read_store(reports)

@@ -43,7 +43,7 @@ def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
     A `BenchError` says that the checkpoint is not there, is of another run, cannot be read, or does not fit.
     """
     if not checkpoint.exists():
-        raise BenchError(f"{record} has no {checkpoint}; delete its folder to repeat the run")
+        raise BenchError(f"{record} has no {checkpoint}; only a run trained here has a network: {record.command}")
     saved = load_checkpoint(checkpoint)  # it may come from another folder, see `collect`
     if saved.get("key") != record.key:
         raise BenchError(f"{checkpoint} belongs to run {str(saved.get('key'))[:12]}, not to {record}")

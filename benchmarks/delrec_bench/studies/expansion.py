@@ -321,10 +321,8 @@ class _Expansion:
                     raise self.wrong(f": {name}.{where}.{key} is {value!r}; it is swept over {list(self.axes[key])}")
         if pair.method == pair.control and places["at"] | places["control_at"] == places["at"]:
             raise self.wrong(f": {name} compares {pair.method} with itself; give control_at, or another control")
-        axes = {*self.along(pair.method), *self.along(pair.control)}
-        moved = {axis: value for axis, value in places.get("minus_at", {}).items() if axis in axes}
-        if getattr(pair, "minus_at", {}) and places["at"] | moved == places["at"]:
-            raise self.wrong(f": {name}.minus_at is where both rows are already; give another value of {sorted(axes)}")
+        if (minus := places.get("minus_at")) and places["at"] | minus == places["at"]:
+            raise self.wrong(f": {name}.minus_at is where both rows are already; give another value")
         for method, at in ((pair.method, places["at"]), (pair.control, places["at"] | places["control_at"])):
             for axis in self.along(method):
                 if axis not in at and len(self.axes[axis]) > 1:
@@ -358,7 +356,7 @@ def keys_of(
         found = [one for one in known.get(_settings(values), ()) if base_and_folder(one.task)[1] == folder]
         if len(corpora := sorted({one.task for one in found})) > 1:
             listed = " and ".join(corpora)
-            raise BenchError(f"there are runs on {listed}; name the folder: report --data {request.task}=DIR")
+            raise BenchError(f"there are runs on {listed}; name the folder: --data {request.task}=DIR")
         best = min(found, key=lambda one: _rank(one, request), default=None)
         keys.append(request.command() if best is None else best.key)
     return keys

@@ -105,6 +105,8 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
                 yield f"{split} has {part.values.dtype} of shape {shape}; give real numbers (n, T) or (n, T, C)"
             if len(part.values) != count:
                 yield f"{split} has {len(part.values)} samples and {count} targets; give one for each"
+        if part.speakers is not None and (len(part.speakers) != count or part.speakers.dtype.kind not in "iuf"):
+            yield f"the speakers of {split} are {part.speakers.dtype}; give one number per sample ({count},)"
         if not count:
             if split != "valid":  # without validation samples the last epoch is taken
                 yield f"{split} has no samples"

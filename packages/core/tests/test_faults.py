@@ -205,6 +205,7 @@ def test_a_delay_with_a_parametrization_is_a_delay_that_cannot_be_rounded():
     with pytest.raises(NotImplementedError, match="delay has a parametrization"), made.deployed():
         pass
     pruned = prune.identity(RecurrentDelays(6), "delay")  # it was made anew in each call, not rounded
+    assert count_parameters(pruned)["delays"] == 6
     with pytest.raises(NotImplementedError, match="delay has a parametrization or is pruned"), pruned.deployed():
         pass
     made.rounding = "none"

@@ -25,6 +25,14 @@ pytestmark = pytest.mark.usefixtures("no_fallback")
 T, B, N = 25, 3, 7
 
 
+def test_a_neuron_is_compiled_while_torch_looks_for_anomalies():
+    layer = RecurrentDelays(N, neuron=LIF(tau=2.345), engine="cpu")
+    with torch.autograd.detect_anomaly():
+        layer(torch.rand(T, B, N)).sum().backward()
+        assert torch.is_anomaly_enabled()
+    layer(torch.rand(T, B, N))
+
+
 @pytest.fixture(params=["cpu", TRITON])
 def compiled(request):
     """An engine that compiles a neuron's step."""

@@ -15,6 +15,7 @@ from delrec.verify import main
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*.npz"))
 ONE = GOLDEN / "delrec_synaptic_atan_soft_det0_sig0.7_p1.npz"
+NARROW = GOLDEN / "delrec_axonal_atan_soft_det1_sig0.7_p0.npz"
 CONV = GOLDEN / "dcls1d_v1_K25_shd.npz"
 
 
@@ -85,6 +86,15 @@ def test_an_unusable_file_is_not_a_disagreement(change, tmp_path, capsys):
     assert main([str(altered(ONE, tmp_path, change))]) == 2
     line, count = capsys.readouterr().out.splitlines()
     assert line.startswith("ERROR delrec_") and count == "0 passed, 1 failed"
+
+
+def test_the_longest_tap_is_that_of_float64(tmp_path, capsys):
+    def change(arrays):  # 1 + 12.3 + 1.7 is 15, but more in float32
+        arrays["d"].flat[0] = 12.3
+        return arrays | {"d": arrays["d"].clip(max=12.3), "L": np.array(16), "mask": np.zeros((*arrays["d"].shape, 16))}
+
+    assert main([str(altered(NARROW, tmp_path, change)), "--dtype", "float32"]) == 1, "the others disagree"
+    assert "L off" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("key", "value"), [("K", 1e30), ("K", 25.7), ("left_padding", 24.5)])

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from delrec.checks import choose, number, whole
+from delrec.checks import check_input, choose, number, whole
 from delrec.training import Trainable
 from torch import Tensor, nn
 
@@ -184,6 +184,7 @@ class DelGradNetwork(Trainable):
     def forward(self, x: Tensor) -> Tensor:
         """Output spike times (1, B, classes) of x (T, B, C)."""
         config = self.config
+        check_input("x", x, "T, B", config.inputs)
         extra: tuple[Tensor, ...] = ()
         if config.encoding == "times":
             if x.shape[0] != 1:

@@ -141,6 +141,8 @@ def first_spikes(x: Tensor, step: float = 1.0) -> Tensor:
         ValueError: A count that is negative, NaN or infinite.
     """
     _check_counts(x)
+    if not len(x):
+        return x.new_full(x.shape[1:], math.inf, dtype=torch.float64)
     spikes = x > 0
     first = spikes.to(torch.uint8).argmax(dim=0).double() * step
     return torch.where(spikes.any(dim=0), first, math.inf)

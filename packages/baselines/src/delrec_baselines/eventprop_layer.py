@@ -65,7 +65,7 @@ class Connection(nn.Module):
         delays: Whether connections have delays (N, C), in steps.
         learn_delays: False keeps the delays as drawn.
         delay_low, delay_high: Uniform distribution of the initial delays.
-        max_delay: The longest delay.
+        max_delay: The longest delay, which `clamp_` keeps: call it after every step of an optimiser.
 
     Raises:
         ValueError: Sizes below 1, a negative standard deviation, delays outside 0 <= low <= high <= max.

@@ -44,8 +44,8 @@ class RecurrentDelays(SpikingLayer):
         sigma: Spread in steps, >= 0. Stored as a buffer and updated by `SigmaSchedule`. With 0, a delay is linearly
             interpolated between its two nearest steps.
         dropout: Probability in [0, 1) of dropping a receiver's recurrent current.
-        max_delay: Longest delay in steps, a whole number up to 2^24. Also limits how many past steps the state stores.
-            None means no limit.
+        max_delay: Longest delay in steps, up to 2^24. Also limits the past that a state stores (not inside
+            `torch.compile`). None means no limit.
         engine: "auto", or the name of an engine.
         batch_first: Sequences are (B, T, N) instead of (T, B, N).
         device, dtype: Of the parameters. Delays, spreads and neuron parameters stay in at least float32 (but for

@@ -183,7 +183,7 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
         given = {n: [torch.full((batch, size), 0.5, dtype=dtype) for _ in range(c)] for n, c in counts.items()}
         return make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given)
 
-    with _tracing, ThreadPoolExecutor(1) as apart:  # torch's modes, hooks and default device are per thread
+    with _tracing, torch.autograd.set_detect_anomaly(False), ThreadPoolExecutor(1) as apart:  # other modes: per thread
         try:
             graph, other = apart.map(traced, (2, 3))
         except Exception as error:  # anything that a graph cannot hold

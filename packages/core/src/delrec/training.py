@@ -39,9 +39,9 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
 
 
 def _place(path: str) -> tuple[str, str]:
-    """Return the path of a parameter's module, and its name there, which a parametrization of torch puts between."""
+    """Return the path of a parameter's module, and its name there, without torch's parametrization or pruning."""
     owner, _, name = re.sub(r"(^|\.)parametrizations\.([^.]*)\..*", r"\1\2", path).rpartition(".")
-    return owner, name
+    return owner, name.removesuffix("_orig")
 
 
 def parameter_groups(

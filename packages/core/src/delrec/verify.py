@@ -98,7 +98,7 @@ def _check_layer(arrays: Arrays, engine: str, dtype: str, device: str) -> list[C
     layer = RecurrentDelays(size, neuron=neuron, delays=kind, learn_spread=learned, engine=engine)
     names = {"weight": "W", "delay": "d", "sigma": "sigma"} | ({"spread": "p_spread"} if learned else {})
     layer.double().load_state_dict({name: torch.as_tensor(arrays[key]) for name, key in names.items()})
-    real = getattr(torch, dtype)
+    real, length = getattr(torch, dtype), kernel_length(layer.delay, layer.half_width())  # in float64, as in the file
     layer.to(device, real)
     x, cot_s, cot_v = (torch.from_numpy(arrays[key]).to(device, real) for key in ("x", "cot_s", "cot_v"))
     if not engine_for(engine, device)[0].gradients:  # its spikes against the reference engine's, as deployed
@@ -110,7 +110,6 @@ def _check_layer(arrays: Arrays, engine: str, dtype: str, device: str) -> list[C
     spikes, _, membrane = layer(x.requires_grad_(), return_membrane=True)
     loss = (cot_s * spikes).sum() + (cot_v * membrane).sum()
     loss.backward()
-    length = kernel_length(layer.delay, layer.half_width())
     found = {"mask": triangle_kernel(layer.delay, layer.half_width(), length), "v_seq": membrane, "loss": loss}
     found |= {"grad_x": x.grad, "grad_W": layer.weight.grad, "grad_d": layer.delay.grad}
     if layer.spread is not None:

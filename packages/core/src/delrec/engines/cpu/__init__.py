@@ -7,9 +7,10 @@ from delrec.engines.ops import Compiled, fitting
 from delrec.neurons import Neuron
 from delrec.rules import RuleError
 
-_BROKEN: str | None = None
 try:
-    import numba  # noqa: F401
+    import numba
+
+    _BROKEN = "needs numba's compiler: unset NUMBA_DISABLE_JIT" if getattr(numba.config, "DISABLE_JIT", 0) else None
 except Exception as error:  # absent, or broken by another package, in many ways
     _BROKEN = f"needs numba, which cannot be imported ({type(error).__name__}: {error})"
 else:  # an error of our own modules is raised

@@ -141,7 +141,7 @@ def _refuse_own(name: str, part: nn.Module) -> None:
     calls = type(part).forward, getattr(type(part), "_connections", None)
     own = {"forward", "_connections"} & vars(part).keys() or type(part).__call__ is not nn.Module.__call__
     if own or part._forward_hooks or before or (isinstance(part, _KINDS) and not _CALLS.issuperset(calls)):
-        raise ValueError(f"{name} has a forward or a hook of its own, which would not run by events: remove it")
+        raise ValueError(f"{name} computes in a way of its own (forward, connections or hook): remove that, or stream")
 
 
 def _fit(name: str, takes: int, outputs: int | None) -> None:
