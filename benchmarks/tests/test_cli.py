@@ -94,6 +94,7 @@ def test_a_forecast_is_told_in_its_own_metric(checkout, capsys):
         ("reproduce --dry-run --only-tasks digits --data digits=.", "task 'digits' does not accept your own files"),
         ("run lif digits --root nowhere", "--root 'nowhere' is not a folder"),
         ("list methods --methods=", "--methods is ''; give a folder"),
+        ("run lif shd --data=~/nowhere", f"{Path.home()}/nowhere"),
     ],
 )
 def test_a_bad_request_exits_2_with_one_line_and_writes_nothing(checkout, capsys, words, message):

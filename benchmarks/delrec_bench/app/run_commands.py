@@ -108,7 +108,7 @@ def _shown(record: "Record") -> str:
 def rerun(
     places: Places,
     record: Annotated[str, argument("A record.json, or the first characters of a run's key.")],
-    data: Annotated[str | None, option("The files it was trained on, if they are your own.", metavar="DIR")] = None,
+    data: options.Data = None,
 ) -> Answer:
     """Repeat a run and check whether it is equal, consistent or different (exit code 1)."""
     from delrec_bench.records import find_record, read_store
