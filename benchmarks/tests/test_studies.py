@@ -378,11 +378,11 @@ def test_two_corpora_of_one_folder_name_are_never_taken_for_each_other(tmp_path,
     assert all(name in said for name in names) and "--data" in said
 
 
-def past(seconds, method="lif", host=None, under=None, epochs=10, **measured):
+def past(seconds, method="lif", host=None, under=None, epochs=10, budget=0, **measured):
     """A run of 10 epochs on 1,000 samples with 128 hidden neurons as if it took so long."""
     like = made_up.record(method, "digits", 0)
     made = {"training": {"epochs": epochs}, "network": {"hidden": [64, 64]}} | ({"evaluation": under} if under else {})
-    configuration = like.configuration | made
+    configuration = like.configuration | made | {"budget": budget}
     measured = {"host": host or machine(), "wall_seconds": seconds} | measured
     data = like.data | {"sizes": like.data["sizes"] | {"train": 1000}}
     return like.changed(configuration=configuration, measured=measured, data=data)
@@ -398,7 +398,8 @@ SCORED_ANEW = [past(100.0), past(2.0, under={"condition": "deletion=0.3"})]
         ([past(10.0), past(30.0), past(11.0)], {}, (1, 22.0)),
         ([past(11.0)], {"limit": 100}, (1, 2.2)),
         ([past(11.0)], {"overrides": (("network.hidden", (256, 256)),)}, (1, 88.0)),
-        ([past(11.0)], {"overrides": (("network.hidden", (256, 256)), ("budget", 10000))}, (1, 22.0)),
+        ([past(11.0)], {"overrides": (("budget", 10000),)}, (1, 22.0)),
+        ([past(11.0), past(5.0, budget=10000, host="another")], {"overrides": (("budget", 10000),)}, (1, 10.0)),
         ([past(100.0, host="another", epochs=100), past(5.0, epochs=1)], {}, (1, 20.0)),  # that is mostly its start
         ([past(11.0, cpu_seconds=5.5)], {}, (1, 11.0)),  # others used the machine as well
         ([past(10.0, "rlif")], {}, (0, UNKNOWN_SECONDS)),

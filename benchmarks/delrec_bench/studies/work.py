@@ -43,11 +43,11 @@ class Cost:
 
 
 class Past:
-    """Past runs by method, task and whether they were scored anew; those of this machine before those of others."""
+    """Past runs by method, task and whether they were scored anew; best are those of one budget, on this machine."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        # (samples times epochs, core seconds for an epoch of one sample, hidden neurons, whether here) of each run
-        runs: dict[tuple[str, str, bool], list[tuple[int, float, int, bool]]] = defaultdict(list)
+        # (samples times epochs, core seconds for an epoch of one sample, hidden neurons, budget, whether here) of each
+        self._runs: dict[tuple[str, str, bool], list[tuple[int, float, int, int, bool]]] = defaultdict(list)
         self._samples: dict[str, int] = defaultdict(int)
         for record in (r for r in records if r.kind != "latency" and r.measured.get("wall_seconds")):
             task, derived = record.task.partition(":")[0], "evaluation" in record.configuration
@@ -55,26 +55,27 @@ class Past:
             epochs = 0 if derived else record.configuration.get("training", {}).get("epochs", 0)
             # less than the clock says on a machine that others use as well
             cpu = record.measured.get("cpu_seconds") if record.device == "cpu" else None
-            here = record.measured.get("host") == machine(record.device)
             amount = max(1, epochs * samples)
             each = (cpu or record.measured["wall_seconds"]) / amount
-            runs[record.method, task, derived].append((amount, each, _neurons(record.configuration), here))
+            size = _neurons(record.configuration), record.configuration.get("budget", 0)
+            here = record.measured.get("host") == machine(record.device)
+            self._runs[record.method, task, derived].append((amount, each, *size, here))
             self._samples[task] = max(self._samples[task], samples)
-        self._rates = {}
-        for key, of in runs.items():
-            long = [run for run in of if run[0] >= max(of)[0] / 10]  # a shorter one is mostly its start
-            self._rates[key] = [run for run in long if run[3]] or long
 
     def cost(self, configuration: Mapping[str, Any]) -> Cost:
         """The expected time of one run, by its configuration."""
         task, derived = configuration["task"]["name"], "evaluation" in configuration
-        rates = self._rates.get((configuration["method"], task, derived))
-        if not rates:
+        runs = self._runs.get((configuration["method"], task, derived))
+        if not runs:
             return Cost(1, 0, UNKNOWN_SECONDS, UNKNOWN_SECONDS)
+        longest = max(runs)[0]
+        runs = [run for run in runs if run[0] >= longest / 10]  # a shorter one is mostly its start
+        for place, wanted in ((3, configuration["budget"]), (4, True)):
+            runs = [run for run in runs if run[place] == wanted] or runs
         samples = min(whole := self._samples[task], configuration["limit"] or whole)
         epochs = 0 if derived else configuration["epochs"]
         asked = 0 if configuration["budget"] else _neurons(configuration)  # a budget gives about as many as before
-        each = median(rate * (asked / neurons if asked and neurons else 1) for _, rate, neurons, _ in rates)
+        each = median(rate * (asked / neurons if asked and neurons else 1) for _, rate, neurons, *_ in runs)
         seconds = each * max(1, epochs * samples)
         return Cost(1, 1, seconds, seconds)
 
