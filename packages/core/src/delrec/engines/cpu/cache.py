@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite  # type: ignore[import-untyped]
-import numba
+import numba.core.typing.mathdecl  # now: while torch.export traces, math.pow is another
 import numpy as np
 from numba.core import serialize
 from numba.core.caching import _Cache
