@@ -56,8 +56,8 @@ Study = Annotated[
 Profile = Annotated[str | None, option("A profile of the study (default: the study's default).", metavar="P")]
 OnlyMethods = Annotated[str | None, option("Only these methods of the study.", metavar="A,B")]
 OnlyTasks = Annotated[str | None, option("Only these tasks of the study.", metavar="A,B")]
-_home: Any = lambda folder: folder and str(Path(folder).expanduser())  # noqa: E731 - shells leave --data=~/x alone
-Data = Annotated[str | None, option("Your own files in the task's file format.", metavar="DIR", callback=_home)]
+_home = {"callback": lambda folder: folder and str(Path(folder).expanduser())}  # shells leave --data=~/x alone
+Data = Annotated[str | None, option("Your own files in the task's file format.", metavar="DIR", **_home)]
 DataOfTasks = Annotated[
     list[str] | None, option("Your own files for a task, in its file format.", "--data", metavar="TASK=DIR")
 ]

@@ -42,12 +42,19 @@ class Cost:
         return f"{self.runs} runs ({self.known} estimated from past runs), {time}"
 
 
+class _Run(NamedTuple):
+    amount: int  # samples times epochs
+    each: float  # core seconds for an epoch of one sample
+    neurons: int
+    budget: int
+    here: bool  # on this machine
+
+
 class Past:
     """Past runs by method, task and whether they were scored anew; best are those of one budget, on this machine."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        # (samples times epochs, core seconds for an epoch of one sample, hidden neurons, budget, whether here) of each
-        self._runs: dict[tuple[str, str, bool], list[tuple[int, float, int, int, bool]]] = defaultdict(list)
+        self._runs: dict[tuple[str, str, bool], list[_Run]] = defaultdict(list)
         self._samples: dict[str, int] = defaultdict(int)
         for record in (r for r in records if r.kind != "latency" and r.measured.get("wall_seconds")):
             task, derived = record.task.partition(":")[0], "evaluation" in record.configuration
@@ -59,7 +66,7 @@ class Past:
             each = (cpu or record.measured["wall_seconds"]) / amount
             size = _neurons(record.configuration), record.configuration.get("budget", 0)
             here = record.measured.get("host") == machine(record.device)
-            self._runs[record.method, task, derived].append((amount, each, *size, here))
+            self._runs[record.method, task, derived].append(_Run(amount, each, *size, here))
             self._samples[task] = max(self._samples[task], samples)
 
     def cost(self, configuration: Mapping[str, Any]) -> Cost:
@@ -68,14 +75,14 @@ class Past:
         runs = self._runs.get((configuration["method"], task, derived))
         if not runs:
             return Cost(1, 0, UNKNOWN_SECONDS, UNKNOWN_SECONDS)
-        longest = max(runs)[0]
-        runs = [run for run in runs if run[0] >= longest / 10]  # a shorter one is mostly its start
-        for place, wanted in ((3, configuration["budget"]), (4, True)):
-            runs = [run for run in runs if run[place] == wanted] or runs
+        longest = max(run.amount for run in runs)
+        runs = [run for run in runs if run.amount >= longest / 10]  # a shorter one is mostly its start
+        runs = [run for run in runs if run.budget == configuration["budget"]] or runs
+        runs = [run for run in runs if run.here] or runs
         samples = min(whole := self._samples[task], configuration["limit"] or whole)
         epochs = 0 if derived else configuration["epochs"]
         asked = 0 if configuration["budget"] else _neurons(configuration)  # a budget gives about as many as before
-        each = median(rate * (asked / neurons if asked and neurons else 1) for _, rate, neurons, *_ in runs)
+        each = median(run.each * (asked / run.neurons if asked and run.neurons else 1) for run in runs)
         seconds = each * max(1, epochs * samples)
         return Cost(1, 1, seconds, seconds)
 
