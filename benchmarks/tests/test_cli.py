@@ -85,6 +85,7 @@ def test_a_forecast_is_told_in_its_own_metric(checkout, capsys):
         ("data export-splits nmnist", "/nmnist/NMNIST"),
         ("reproduce --per-device 4", "--per-device 4 needs --device cuda"),
         ("reproduce --repetitions 100000000 --dry-run", "--repetitions is 100000000; it must be less"),
+        ("compare lif rlif --profile speech", "omit --profile and --data"),
         ("reproduce --study mine.toml", "no study 'mine.toml'"),
         ("reproduce --profile speech", "nothing to run: give the files (--data TASK=DIR)"),
         ("reproduce --device tpu", "--device is 'tpu'; it must be 'cpu', 'cuda' or 'auto'"),

@@ -136,6 +136,8 @@ def samples(values=0.0, count=3, targets=3, dtype=np.int64, **more):
 
 SPOKEN = samples()
 SPOKEN.speakers = np.array(["anna", "ben", "anna"])
+NAMELESS = samples()
+NAMELESS.speakers = np.array([1.0, np.nan, 2.0])
 
 
 def field(message):
@@ -170,7 +172,12 @@ def field(message):
         ),
         (lambda: made(train=samples(scale=np.nan)), "train sample 0: its input is NaN", BenchError),
         (lambda: made(valid=samples([0, np.nan])), "valid sample 0: its input is NaN or infinite", BenchError),
-        (lambda: made(test=SPOKEN), "the speakers of test are <U4; give one number per sample", BenchError),
+        (
+            lambda: made(test=SPOKEN),
+            "the speakers of test are <U4 of shape .3,.; give one number per sample",
+            BenchError,
+        ),
+        (lambda: made(test=NAMELESS), "the speakers of test are float64 of shape .3,.; give one", BenchError),
     ],
 )
 def test_what_is_wrong_with_the_data_of_a_task_is_said(load, message, error):

@@ -399,7 +399,11 @@ SCORED_ANEW = [past(100.0), past(2.0, under={"condition": "deletion=0.3"})]
         ([past(11.0)], {"limit": 100}, (1, 2.2)),
         ([past(11.0)], {"overrides": (("network.hidden", (256, 256)),)}, (1, 88.0)),
         ([past(11.0)], {"overrides": (("budget", 10000),)}, (1, 22.0)),
-        ([past(11.0), past(5.0, budget=10000, host="another")], {"overrides": (("budget", 10000),)}, (1, 10.0)),
+        (
+            [past(900.0, epochs=900), past(5.0, budget=10000, host="another")],
+            {"overrides": (("budget", 10000),)},
+            (1, 10.0),
+        ),
         ([past(100.0, host="another", epochs=100), past(5.0, epochs=1)], {}, (1, 20.0)),  # that is mostly its start
         ([past(11.0, cpu_seconds=5.5)], {}, (1, 11.0)),  # others used the machine as well
         ([past(10.0, "rlif")], {}, (0, UNKNOWN_SECONDS)),

@@ -72,6 +72,8 @@ def compare(
 
     left, right = (_runs_of(text, places.workspace) for text in (a, b))
     if left is None and right is None:
+        if of == "leaderboard" and (profile or data):
+            raise BenchError("the leaderboard compares on all its tasks and data; omit --profile and --data")
         return _compare_methods(places, a, b, of, profile, data)
     if left is None or right is None:
         raise BenchError(

@@ -77,7 +77,7 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     if request.trial and (evaluation or shown or method.floor):
         raise BenchError("a trial trains a network and never sees the test set; omit --trial")
     if request.trial and not len(data.valid):
-        raise BenchError(f"a trial is scored on validation samples, and {data.name} has none; omit --trial")
+        raise BenchError(f"a trial is scored on validation samples, and {data.name} has none: give it some")
     how = {"device": device, "engine": engine, "arithmetic": _arithmetic(request.arithmetic, device)}
     configuration = plain({**values, **how})
     if request.trial:  # a run of the same settings and seeds is another thing, with another key

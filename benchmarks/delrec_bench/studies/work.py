@@ -75,9 +75,9 @@ class Past:
         runs = self._runs.get((configuration["method"], task, derived))
         if not runs:
             return Cost(1, 0, UNKNOWN_SECONDS, UNKNOWN_SECONDS)
+        runs = [run for run in runs if run.budget == configuration["budget"]] or runs
         longest = max(run.amount for run in runs)
         runs = [run for run in runs if run.amount >= longest / 10]  # a shorter one is mostly its start
-        runs = [run for run in runs if run.budget == configuration["budget"]] or runs
         runs = [run for run in runs if run.here] or runs
         samples = min(whole := self._samples[task], configuration["limit"] or whole)
         epochs = 0 if derived else configuration["epochs"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from delrec_bench.data.samples import DenseSamples, Samples
@@ -105,8 +106,9 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
                 yield f"{split} has {part.values.dtype} of shape {shape}; give real numbers (n, T) or (n, T, C)"
             if len(part.values) != count:
                 yield f"{split} has {len(part.values)} samples and {count} targets; give one for each"
-        if part.speakers is not None and (len(part.speakers) != count or part.speakers.dtype.kind not in "iuf"):
-            yield f"the speakers of {split} are {part.speakers.dtype}; give one number per sample ({count},)"
+        who = np.zeros(count) if part.speakers is None else np.asarray(part.speakers)
+        if who.shape != (count,) or who.dtype.kind not in "iuf" or not np.isfinite(who).all():
+            yield f"the speakers of {split} are {who.dtype} of shape {who.shape}; give one number per sample ({count},)"
         if not count:
             if split != "valid":  # without validation samples the last epoch is taken
                 yield f"{split} has no samples"

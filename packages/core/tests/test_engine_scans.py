@@ -127,6 +127,14 @@ sys.modules["numba"] = None
 import torch
 from delrec import RecurrentDelays, SpikeLinear, engines
 
+if "numba" not in sys.modules:
+    from delrec import EventNetwork
+    try:
+        EventNetwork([torch.nn.Linear(4, 2)])
+    except engines.EngineError as error:
+        assert "needs numba" in str(error)
+    else:
+        raise AssertionError("a network by events that cannot run was made")
 for layer, x in ((RecurrentDelays(4), torch.ones(3, 1, 4)), (SpikeLinear(4, 2), torch.ones(3, 4))):
     engines._warned.clear()
     with warnings.catch_warnings(record=True) as seen:

@@ -206,6 +206,9 @@ def test_a_delay_with_a_parametrization_is_a_delay_that_cannot_be_rounded():
         pass
     pruned = prune.identity(RecurrentDelays(6), "delay")  # it was made anew in each call, not rounded
     assert count_parameters(pruned)["delays"] == 6
+    weighed = torch.nn.Linear(2, 2)
+    weighed.delay_orig = torch.nn.Parameter(torch.ones(3))  # of a user, and no delay that was pruned
+    assert count_parameters(weighed)["delays"] == 0
     with pytest.raises(NotImplementedError, match="delay has a parametrization or is pruned"), pruned.deployed():
         pass
     made.rounding = "none"

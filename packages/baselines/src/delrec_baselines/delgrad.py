@@ -278,7 +278,7 @@ class DelGradNetwork(Trainable):
         An effective accumulate is one spike at one synapse, a multiply-accumulate several spikes at once. Every
         neuron spikes at most once, so a delay buffer holds at most one pending spike.
         """
-        if self._counted is None or self._counted["samples"] == 0:
+        if self._counted is None or not self._counted["samples"] or not self._counted["steps"]:
             return {}
         counted, config = self._counted, self.config
         widths = (*config.hidden, config.classes)

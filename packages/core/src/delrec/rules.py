@@ -170,7 +170,6 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
         coefficients = len(neuron.coefficients())
     states = len(neuron.states)
     counts = {"current": 1, "old": states, "coefficients": coefficients, "g_spike": 1, "g_new": states}
-
     blind = _blind(neuron)
 
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
@@ -217,7 +216,6 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
     outputs = split(read.outputs, spike=1, new=states, g_current=1, g_old=states, g_coefficients=coefs)
     gradients = (*inputs["g_spike"], *inputs["g_new"])
     old, coefficients, new = inputs["old"], inputs["coefficients"], outputs["new"]
-
     spike = outputs["spike"][0]
     if not _is_bit(spike):
         raise RuleError("its step returns spikes other than 0 and 1")

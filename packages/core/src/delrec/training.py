@@ -28,8 +28,7 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
     parts = check_module(module).modules()
     neurons = {part for neuron in parts if isinstance(neuron, Neuron) for part in neuron.modules()}
     for path, parameter in module.named_parameters():
-        owner, name = _place(path)
-        part = module.get_submodule(owner)
+        part, name = _place(module, path)
         kind = "norm" if isinstance(part, _NORMS) else "weights"
         if name in ("delay", "delays", "spread", *getattr(type(part), "delay_parameters", ())):
             kind = "delays"
@@ -38,10 +37,11 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
     return groups
 
 
-def _place(path: str) -> tuple[str, str]:
-    """Return the path of a parameter's module, and its name there, without torch's parametrization or pruning."""
+def _place(module: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """Return a parameter's own module, and its name there, without torch's parametrization or pruning."""
     owner, _, name = re.sub(r"(^|\.)parametrizations\.([^.]*)\..*", r"\1\2", path).rpartition(".")
-    return owner, name.removesuffix("_orig")
+    part, plain = module.get_submodule(owner), name.removesuffix("_orig")
+    return part, plain if hasattr(part, f"{plain}_mask") else name
 
 
 def parameter_groups(
@@ -129,7 +129,7 @@ def count_parameters(module: nn.Module) -> dict[str, int]:
     groups = grouped(module)
     sizes = {name: sum(p.numel() for p in group) for name, group in groups.items()}
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    spreads = {id(p) for name, p in module.named_parameters() if _place(name)[1] == "spread"}
+    spreads = {id(p) for name, p in module.named_parameters() if _place(module, name)[1] == "spread"}
     return {
         "weights": sizes["weights"] + sizes["norm"],
         "delays": sizes["delays"],

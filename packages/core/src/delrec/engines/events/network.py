@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from delrec.checks import NotFiniteError, check_input, whole
+from delrec.engines import EngineError
 from delrec.engines.cpu import ENGINE as CPU
 from delrec.engines.cpu.codegen import BLOCK, OLD, places_of
 from delrec.engines.cpu.common import Array, flat, padded
@@ -30,18 +31,20 @@ _CALLS = {None, *(kind.forward for kind in _KINDS), SpikingLayer._connections, R
 class EventNetwork:
     """A deployed model (delays rounded, sigma 0, batch norm folded into the weights), run by events.
 
-    layers: a list in order of application, an nn.Sequential, or a model with a method `event_layers()`. Each is an
-    nn.Linear (`SpikeLinear`) or `FeedforwardDelays`; an nn.BatchNorm1d after one of these; a `SpikingLayer` or
-    `RecurrentDelays`; a tensor () or (N,) that scales the current; nn.Dropout or nn.Identity, which do nothing. If the
-    last one is a `Neuron`, which must never fire, its first state is the output; otherwise the output is the last
-    layer's current or spikes. The layers are read once. batch: rows of every input. dtype: float32 or float64.
+    layers: a list in order of application, an nn.Sequential, or a model with a method `event_layers()`; read once. Each
+    is an nn.Linear (`SpikeLinear`) or `FeedforwardDelays`; an nn.BatchNorm1d after one of these; a `SpikingLayer` or
+    `RecurrentDelays`; a tensor () or (N,) that scales the current; nn.Dropout or nn.Identity, which do nothing. The
+    output is the last layer's current or spikes, or the first state of a last `Neuron`, which must never fire.
+    batch: rows of every input. dtype: float32 or float64.
 
-    Raises ValueError, naming the layer, for a module of another kind or with a forward or hook of its own, sizes that
-    do not fit, recurrent delays that are not whole when deployed (rounding="none"), padding that would need input from
-    the future, and neurons that the cpu engine cannot compile.
+    Raises EngineError without numba's compiler, and ValueError, naming the layer, for a module of another kind or with
+    a forward or hook of its own, sizes that do not fit, recurrent delays that are not whole when deployed
+    (rounding="none"), padding that would need input from the future, and neurons that cannot be compiled.
     """
 
     def __init__(self, layers: Any, batch: int = 1, dtype: torch.dtype = torch.float32) -> None:
+        if CPU.broken:
+            raise EngineError(f"EventNetwork {CPU.broken}")
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype = {dtype!r}: give torch.float32 or torch.float64")
         self.batch, self.dtype = whole("batch", batch), dtype
@@ -197,8 +200,7 @@ def _neurons(name: str, layer: SpikingLayer | Neuron, dtype: torch.dtype) -> dic
     if isinstance(layer, RecurrentDelays):
         found |= {"recurrent": layer.effective_weight(), "delay": layer._delays_in_use()}
         if not torch.equal(found["delay"], found["delay"].round()):
-            kept = f"has delays that are not whole steps, and rounding = {layer.rounding!r} keeps them"
-            raise ValueError(f"{name} {kept}: call its round_(), or set another rounding")
+            raise ValueError(f"{name} keeps fractional delays (rounding = {layer.rounding!r}): call its round_()")
     return found
 
 
