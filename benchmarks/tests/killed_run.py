@@ -23,7 +23,7 @@ from delrec_bench.config import Request, Resolved, resolve
 from delrec_bench.methods.method import Method, MethodTable
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import differences, read_record, unequal
-from delrec_bench.runs import RunOutcome, folder, perform
+from delrec_bench.runs import folder, perform
 from delrec_bench.runs.folder import RunFolder, unsealed
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
@@ -58,7 +58,7 @@ SETTINGS = (
 REQUEST = Request("noisy", "digits", epochs=EPOCHS, limit=160, overrides=SETTINGS)
 
 
-def once(root: Path) -> RunOutcome:
+def once(root: Path) -> tuple[Any, bool]:
     """Do the run, and keep the last checkpoint beside its record."""
     folder.CHECKPOINT_SECONDS = 0.0
     finish = RunFolder.finish

@@ -16,7 +16,7 @@ TINY = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("
 
 
 def done(request: Request, workspace: Workspace) -> Record:
-    return perform(resolve(request, METHODS, TASKS, workspace), workspace).record
+    return perform(resolve(request, METHODS, TASKS, workspace), workspace)[0]
 
 
 def study(

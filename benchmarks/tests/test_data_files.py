@@ -102,6 +102,9 @@ def test_an_unpacked_file_of_mnist_is_not_fetched_again(workspace, monkeypatch):
     path.parent.mkdir()
     path.write_bytes(CONTENT)
     assert fetch(workspace, "ps-mnist") == [path]
+    path.write_bytes(b"cut")
+    with pytest.raises(BenchError, match=f"{name}: WRONG: .*; delete it and fetch again"):  # it is read before a .gz
+        fetch(workspace, "ps-mnist")
 
 
 WHOLE = ARCHIVES["shd_train.h5.zip"]

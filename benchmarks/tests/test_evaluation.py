@@ -154,7 +154,7 @@ def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturb
     settled, workspace, monkeypatch, tmp_path
 ):
     under = settled(condition="deletion=0.3")
-    made = perform(under, workspace).record
+    made = perform(under, workspace)[0]
     plain = finished_record(workspace.runs, settled().key)
     assert plain is not None, "the run without the condition was done first, under its own key"
     assert {n: getattr(plain, n) for n in Asked.model_fields if n != "provenance"} == settled().asked.model_dump(
@@ -174,9 +174,9 @@ def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturb
     assert (made.targets, made.groups, made.parameters) == (plain.targets, plain.groups, plain.parameters)
 
     monkeypatch.setattr(single, "fit", None)  # no network is trained
-    assert perform(under, workspace).reused
+    assert perform(under, workspace)[1]
     before = (workspace.runs / plain.key / "record.json").read_bytes()
-    assert perform(settled(lesion="permute"), workspace).record.score is not None, "of the same trained network"
+    assert perform(settled(lesion="permute"), workspace)[0].score is not None, "of the same trained network"
     assert (workspace.runs / plain.key / "record.json").read_bytes() == before
 
     damaged = bytearray((workspace.runs / plain.key / "checkpoint.pt").read_bytes())
@@ -201,7 +201,7 @@ def trained(settled, workspace):
     """A copy of a network, whose training is done once."""
 
     def make(method="delrec-axonal"):
-        record = perform(settled(method), workspace).record
+        record = perform(settled(method), workspace)[0]
         return network_of(record, workspace.runs / record.key / "checkpoint.pt", METHODS)
 
     return make

@@ -165,9 +165,9 @@ def test_a_whole_run_gives_a_record_and_again_the_same(method, task, workspace, 
     ready = prepared(method, task, workspace, dtype="float32")
     first = perform(ready, workspace)
     again = perform(ready, workspace_at(tmp_path))
-    assert perform(ready, workspace).reused
-    assert not again.reused
-    assert first.record.content == again.record.content
-    record = first.record
+    assert perform(ready, workspace)[1]
+    assert not again[1]
+    assert first[0].content == again[0].content
+    record = first[0]
     assert len(record.predictions) == len(ready.data.test)
     assert record.kind == METHODS[method].kind

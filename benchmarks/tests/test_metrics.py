@@ -82,6 +82,11 @@ def test_a_metric_that_contradicts_itself_is_named(changes, message):
         metric.measured(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0]))
 
 
+def test_what_a_metric_refuses_is_said_in_its_own_words():
+    with pytest.raises(BenchError, match="^nmse of 3 equal targets is undefined"):
+        metric_named("nmse").measured(np.zeros(3), np.ones(3))
+
+
 @pytest.mark.parametrize("name", sorted(find_metrics()))
 def test_every_metric_agrees_with_itself(name):
     metric = metric_named(name)

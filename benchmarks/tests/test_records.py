@@ -270,6 +270,10 @@ def test_the_table_has_a_row_a_run_and_nothing_is_zero_that_is_not_known(tmp_pat
     assert row.latency_train_ratio == pytest.approx(1.25) and row.arithmetic == "portable"
     floor = by_key.loc[next(r.key for r in made if r.kind == "floor")]
     assert pd.isna(floor.parameters_total) and pd.isna(floor.epochs) and pd.isna(floor.latency_train_ms)
+    times = next(r for r in made if r.kind == "latency" and (r.method, r.task) == (one.method, one.task))
+    more = times.changed(configuration=times.configuration | {"threads": 4}, result=times.result | {"train_ratio": 9.9})
+    beside = records.table([*made, more]).set_index("key").loc[one.key]
+    assert beside.latency_train_ratio == pytest.approx(1.25), "a run on one thread is not as slow as one on four"
 
 
 def test_results_are_the_same_from_a_folder_and_from_the_store(tmp_path):
@@ -280,6 +284,9 @@ def test_results_are_the_same_from_a_folder_and_from_the_store(tmp_path):
     assert results(str(tmp_path)).equals(results(root=str(tmp_path)))
     with pytest.raises(BenchError, match="give a repository root"):
         results(str(tmp_path / "none"))
+    (lost := tmp_path / "lost" / RUN.key).mkdir(parents=True)
+    (lost / "failure.json").write_text(FAILURE.model_dump_json())
+    assert len(results(str(tmp_path / "lost"))) == 1, "all of them diverged"
 
 
 def test_collect_takes_finished_runs_follows_no_link_and_refuses_two_outcomes_of_one_key(tmp_path):

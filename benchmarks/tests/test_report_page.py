@@ -150,6 +150,9 @@ def test_what_a_reader_must_know_first_stands_in_the_footnotes():
     others = [made_up.scored_at("gru", r, 0.3).changed(history=chosen[0].history[::-1]) for r in range(30)]
     page = page_of([*chosen[:3], *others], primary=None, notes=("what a person says",))
     assert page.too_short == ["3 of 3 runs of lif on digits"]
+    short = [r.changed(history=late[0].history[-2:]) for r in records[:3]]  # by chance, half of them end so
+    others = [made_up.scored_at("lif", r, 0.3).changed(history=late[0].history[::-1]) for r in range(6, 9)]
+    assert page_of([*short, *others], primary=None).too_short == []
     (short,) = (text for text in page.footnotes if "every other in 3 of 3 runs of lif on digits." in text)
     assert page.footnotes.index("what a person says") < page.footnotes.index(short)
     cheating = [r.changed(result=r.result | {"selection": "best-test"}) for r in records]

@@ -174,11 +174,11 @@ def test_a_trial_never_sees_the_test_set(workspace):
     prepared = resolve(request, METHODS, TASKS, workspace)
     closed = copy(prepared.data)
     object.__setattr__(closed, "test", range(30))  # it has a length and no samples
-    made = perform(Resolved(prepared.asked, prepared.method, closed), workspace).record
+    made = perform(Resolved(prepared.asked, prepared.method, closed), workspace)[0]
     assert made.kind == "trial" and made.command.endswith("--trial")
     assert set(made.result) == {"valid_score", "best_epoch", "epochs", "selection", "failed"}
     assert made.result["valid_score"] == made.history[made.result["best_epoch"] - 1]["valid_accuracy"]
-    assert perform(prepared, workspace).reused
+    assert perform(prepared, workspace)[1]
     assert not (workspace.runs / made.key / "checkpoint.pt").exists()
 
 

@@ -155,6 +155,12 @@ def test_no_more_channels_are_summed_than_fit_the_inputs(load, tmp_path, top, ch
     assert every_frame(data.train)[..., -1].any() == (top < 561), "the last input is used, unless 700 are meant"
 
 
+def test_an_unpacked_copy_that_a_kill_leaves_is_swept_as_a_draft(corpus, tmp_path):
+    (packed := tmp_path / "a.h5.gz").write_bytes(gzip.compress(b"events"))
+    with binning._unpacked(packed, tmp_path) as copy:
+        assert copy.read_bytes() == b"events" and copy in tmp_path.glob(f".*.{'[0-9a-f]' * 8}")
+
+
 def test_gz_gives_the_same_row_and_data(load, corpus):
     plain = load()
     for name in ("shd_train.h5", "shd_test.h5"):

@@ -192,7 +192,7 @@ def test_a_single_run_that_fails_is_there_with_its_error(workspace, checkout, mo
 
 def test_the_checkpoint_in_mlflow_is_the_network_that_was_scored(workspace):
     ready = resolve(Request("delrec-axonal", "digits", overrides=TINY), METHODS, TASKS, workspace)
-    record = perform(ready, workspace).record
+    record = perform(ready, workspace)[0]
     sync(workspace, [record])
     with tracking.opened(workspace) as store:
         run_id = store.by_key()[record.key].info.run_id

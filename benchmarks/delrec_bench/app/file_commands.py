@@ -159,6 +159,8 @@ def export(
     from delrec_bench.export.nir_graph import export_nir
     from delrec_bench.workspace import write_atomic
 
+    if form == "safetensors" and step_ms is not None:
+        raise BenchError("--step-ms is of nir; omit it")
     if form not in ("nir", "safetensors"):
         raise BenchError(f"export: unknown format '{form}'; {nearest(form, ('nir', 'safetensors'))}")
     found = find_model(model, places.workspace, places.tables()[0])

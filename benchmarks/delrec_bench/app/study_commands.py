@@ -67,6 +67,8 @@ def reproduce(
     checked: dict[str, Any] = {"device": device, "arithmetic": arithmetic}  # by each request
     only = options.names("--only-methods", only_methods), options.names("--only-tasks", only_tasks)
     expanded = expand(study, profile, methods, tasks, Wanted(*only, repetitions, options.by_task(data), **checked))
+    if per_device is not None and jobs is not None:
+        raise BenchError("--jobs and --per-device exclude each other; omit one")
     if per_device is not None and device == "cpu":
         raise BenchError(f"--per-device {per_device} needs --device cuda")
     if executor == "local":

@@ -19,6 +19,7 @@ Spikes are conserved: each is in exactly one bin, or counted as dropped. Neighbo
 import hashlib
 import json
 import math
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -174,7 +175,7 @@ def _unpacked(path: Path, scratch: Path | None) -> Iterator[Path]:
     if path.suffix != ".gz":
         yield path
         return
-    with tempfile.NamedTemporaryFile(dir=scratch, prefix=".gunzip-") as copy:
+    with tempfile.NamedTemporaryFile(dir=scratch, prefix=".gunzip", suffix=f".{secrets.token_hex(4)}") as copy:
         try:
             with reading(path) as packed:
                 while block := packed.read(COPY):

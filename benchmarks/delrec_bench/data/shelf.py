@@ -148,6 +148,8 @@ def fetch(workspace: Workspace, task: str) -> list[Path]:
         if seen.found != ABSENT and not seen.wrong:
             ready.append(seen.path)
             continue
+        if seen.wrong and path.suffix == ".gz" and seen.path != path:  # which would be read in its place
+            raise BenchError(f"{seen.path}: {seen.found}; delete it and fetch again")
         try:
             pooch.retrieve(entry.url, f"md5:{entry.md5}", path.name, path.parent)
         except (OSError, ValueError) as error:  # of the network, or another md5

@@ -1,12 +1,13 @@
 """Exact gradients of spike times: DelGrad, whose neurons spike once, and EventProp, whose spike several times."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from delrec_baselines.delgrad import DelGradConfig, DelGradNetwork
 from delrec_baselines.eventprop import EventPropConfig, EventPropNetwork
 
 from delrec_bench.methods.method import Method
-from delrec_bench.methods.stack import configured, published
+from delrec_bench.methods.stack import defaults_of, published
 from delrec_bench.tasks.task import Task
 
 DELGRAD = "DelGrad, https://doi.org/10.1038/s41467-025-63120-y; on spoken tasks an adaptation"
@@ -23,8 +24,14 @@ def _applicable(task: Task) -> str | None:
 
 def _method(code: str, kind: str, what: str, learned: str, **fixed: Any) -> Method:
     delgrad = code == "delgrad"
-    classes = (DelGradConfig, DelGradNetwork) if delgrad else (EventPropConfig, EventPropNetwork)
-    settings, build = configured(*classes, **fixed)
+    classes: Any = (DelGradConfig, DelGradNetwork) if delgrad else (EventPropConfig, EventPropNetwork)
+    config, network = classes
+    settings = defaults_of(config, fixed)
+
+    def build(given: Mapping[str, Any], inputs: int, classes: int) -> Any:
+        own = {name: given[name] for name in settings if name in given}
+        return network(config(inputs=inputs, classes=classes, **fixed, **own))
+
     of = "exact gradients of first-spike times" if delgrad else "exact gradients for neurons that spike several times"
     return Method(
         name=f"{code}-{kind}",
@@ -42,6 +49,7 @@ def _method(code: str, kind: str, what: str, learned: str, **fixed: Any) -> Meth
 
 
 FEEDFORWARD = "weights, feedforward delays"
+BOTH = f"{FEEDFORWARD}, recurrent delays"
 METHODS = [
     _method("delgrad", "none", "no delays", "weights", delays="none"),
     _method("delgrad", "axonal", "one delay per sending neuron", FEEDFORWARD, delays="axonal"),
@@ -49,12 +57,5 @@ METHODS = [
     _method("delgrad", "synaptic", "one delay per connection", FEEDFORWARD, delays="synaptic"),
     _method("eventprop", "none", "no delays", "weights", delays=False, recurrent=False),
     _method("eventprop", "feedforward", "one delay per connection", FEEDFORWARD, delays=True, recurrent=False),
-    _method(
-        "eventprop",
-        "recurrent",
-        "recurrent, one delay per connection",
-        f"{FEEDFORWARD}, recurrent delays",
-        delays=True,
-        recurrent=True,
-    ),
+    _method("eventprop", "recurrent", "recurrent, one delay per connection", BOTH, delays=True, recurrent=True),
 ]

@@ -49,18 +49,6 @@ def defaults_of(config: type[Any], left_out: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in known.items() if name not in left_out}
 
 
-def configured(config: type[Any], network: Any, **fixed: Any) -> tuple[dict[str, Any], Any]:
-    """The settings of a network that a configuration of its own describes, with `fixed` fields, and how it is built."""
-    defaults = defaults_of(config, fixed)
-
-    def build(settings: Mapping[str, Any], inputs: int, classes: int) -> Any:
-        known = {name: settings[name] for name in defaults if name in settings}
-        known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-        return network(config(inputs=inputs, classes=classes, **fixed, **known))
-
-    return defaults, build
-
-
 def builder(recurrence: Any = None, own: str = "", **fixed: Any) -> Any:
     """The `build` of a method: a `Network` of its settings with `fixed` fields; `own` is a setting of `recurrence`."""
 

@@ -52,6 +52,8 @@ class Metric:
         """The score of all samples; a `BenchError` where `score`, `per_sample` and `limits` contradict each other."""
         try:
             score, each = self.score(predictions, targets), np.asarray(self.per_sample(predictions, targets))
+        except BenchError:
+            raise
         except Exception as error:
             raise RunError(f"metric '{self.name}': it raised {raised(error)}") from error
         if not isinstance(score, Real) or not np.isclose(self.clipped(float(score)) - score, 0):  # nor NaN or infinity

@@ -75,7 +75,8 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
 
 
 def _network(record: Record) -> str:
-    return canonical_json([record.task, record.method, record.configuration.get("network")])
+    how = [record.configuration.get(name) for name in ("network", "device", "threads")]
+    return canonical_json([record.task, record.method, *how])
 
 
 def _row(of: Record | Failure, latency: Mapping[str, Any]) -> dict[str, Any]:

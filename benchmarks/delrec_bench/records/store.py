@@ -112,7 +112,7 @@ def finished_record(runs: Path, key: str) -> Record | None:
 def runs_below(folder: Path) -> Path:
     """Return the folder of runs that a path means: itself, or `runs` below it."""
     for candidate in (folder / "runs", folder):
-        if next(candidate.glob(f"*/{RECORD}"), None) is not None:
+        if any(next(candidate.glob(f"*/{name}"), None) for name in (RECORD, FAILURE)):
             return candidate.resolve()
     raise BenchError(f"'{folder}' contains no runs/<key>/{RECORD}; give a repository root or its folder of runs")
 

@@ -116,7 +116,7 @@ def board_of(page: Page) -> Board:
 def _cells(task: str, method: str, rows: Mapping[tuple[str, str], Row]) -> dict[str, Cell]:
     """The cells of a method on a task, by kind of column; `rows` are those of the page by method and task."""
     row, official = (rows.get((method, name)) for name in (task, base_and_folder(task)[0]))
-    published = published_for(base_and_folder(task)[0], None, method, {})
+    published = published_for(base_and_folder(task)[0], None, method)
     cells = dict.fromkeys((SCORE, SIZE, *TIMES, PUBLISHED), Cell())
     if published is not None:
         notes = [f"chosen on {published.selection}" if published.selection else "selection not stated"]

@@ -5,14 +5,11 @@ of the suite. `rerun_by` names the authors of another paper where the value is f
 leads.
 """
 
-from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import pandas as pd
-
-_OPTIONS = {"mackey-glass": {"tau": 17, "horizon": 20}}  # of a task, which its published values are for
 
 
 @cache
@@ -22,13 +19,13 @@ def _values() -> dict[tuple[str, str], Any]:
     return {(one.task, one.ours): one for one in lines.itertuples(index=False)}
 
 
-def published_for(task: str, stamp: str | None, method: str, options: Mapping[str, Any]) -> Any:
+def published_for(task: str, stamp: str | None, method: str) -> Any:
     """The line of a method's published value on the very data of a row, or None: a part of it, or a stand-in, has none.
 
     A user's own copy of all official files counts as the task. `stamp` says whose data it is; None of a row that has a
     size and a latency alone.
     """
     name = task.partition(":")[0] if stamp == "OFFICIAL" else task
-    if stamp in ("OFFICIAL SUBSET", "STAND-IN") or not _OPTIONS.get(name, {}).items() <= options.items():
+    if stamp in ("OFFICIAL SUBSET", "STAND-IN"):
         return None
     return _values().get((name, method))

@@ -105,7 +105,7 @@ def too_short(rows: Iterable[Row]) -> str:
         if len(curve) > 1 and record.result.get("selection") == "validation":
             lengths.append(len(curve))
             last += curve[-1] < min(curve[:-1])
-    unlikely = lengths and binom.sf(last - 1, len(lengths), 1 / max(lengths)) < 0.05
+    unlikely = lengths and binom.sf(last - 1, len(lengths), 1 / min(lengths)) < 0.05
     return f"{last} of {words.plural(len(lengths), 'run')}" if unlikely else ""
 
 
@@ -184,12 +184,11 @@ def _row(declared: Declaration, task: str, asked: Expected, group: list[Record],
         values[name] = ("; " if name == "host" else " ").join(dict.fromkeys(filter(None, texts))) or None
     if group:
         values |= _scores(group)
-    if not of or "evaluation" not in of[0].configuration:
-        options = of[0].configuration.get("task", {}) if of else {}
-        if published := published_for(task, values["data"], asked.base, options):
-            values["metric"] = values["metric"] or published.metric
-            named = {"score": published.value, "source": published.source, "selection": published.selection or None}
-            values |= {f"published_{name}": value for name, value in named.items()}
+    published = published_for(task, values["data"], asked.base)
+    if published and not (of and "evaluation" in of[0].configuration):
+        values["metric"] = values["metric"] or published.metric
+        named = {"score": published.value, "source": published.source, "selection": published.selection or None}
+        values |= {f"published_{name}": value for name, value in named.items()}
     times = measured.result if measured else {}
     for mode in MODES:
         spread = times.get(f"{mode}_ms_iqr")

@@ -103,7 +103,7 @@ class RunFolder:
 
 
 class Checkpoints:
-    """A run's history and its checkpoints (a `training.Keeper`), and what earlier calls have spent on it."""
+    """A run's history and its checkpoints (a `keeper` of `training.fit`), and what earlier calls have spent on it."""
 
     def __init__(self, folder: RunFolder, device: str = "cpu") -> None:
         self._device, self._name = device, f"run {folder.key[:12]}"

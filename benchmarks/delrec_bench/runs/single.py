@@ -8,7 +8,7 @@ import math
 import time
 import traceback
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,14 +29,7 @@ from delrec_bench.training.scoring import HeldOut, score_test
 from delrec_bench.workspace import Workspace
 
 
-class RunOutcome(NamedTuple):
-    """A record, and whether it was there already."""
-
-    record: Record
-    reused: bool
-
-
-def perform(resolved: Resolved, workspace: Workspace, progress: Progress | None = None) -> RunOutcome:
+def perform(resolved: Resolved, workspace: Workspace, progress: Progress | None = None) -> tuple[Record, bool]:
     """Do a resolved run, unless its record is there; one that was cut short goes on from its last checkpoint.
 
     Of a derived run the trained one is done first, under its own lock and key. `progress` is called after every epoch.
@@ -50,9 +43,9 @@ def perform(resolved: Resolved, workspace: Workspace, progress: Progress | None 
         with folder.locked():
             done = finished_record(workspace.runs, resolved.key)  # by another process, meanwhile
             if done is None:
-                return RunOutcome(_kept(resolved, folder, progress), False)
+                return _kept(resolved, folder, progress), False
     folder.tidy()
-    return RunOutcome(done, True)
+    return done, True
 
 
 def _kept(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> Record:

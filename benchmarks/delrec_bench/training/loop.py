@@ -20,7 +20,7 @@ from delrec_bench.errors import DivergedError
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.fingerprint import fingerprint
 from delrec_bench.training.optimisation import Optimisation
-from delrec_bench.training.resuming import Keeper, capture, restore, seed_everything
+from delrec_bench.training.resuming import capture, restore, seed_everything
 from delrec_bench.training.scoring import HeldOut, check_outputs, diverging, evaluate, predict, scores_of
 
 Progress = Callable[[dict[str, Any]], None]
@@ -72,7 +72,7 @@ def fit(
     seeds: Seeds | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
-    keeper: Keeper | None = None,
+    keeper: Any = None,
     test: HeldOut | None = None,
     classes: int | None = None,
 ) -> Fit:
@@ -85,7 +85,7 @@ def fit(
         config: Epochs, rates, schedules.
         metric: Name of the metric that validation data are scored by.
         progress: Called with each epoch's history entry, and `epochs` in it.
-        keeper: Keeps history and checkpoints, and may have one to go on from.
+        keeper: Keeps history and checkpoints, and may have one to go on from (`runs.folder.Checkpoints`).
         test: What selection "best-test" is by, released once an epoch; nothing else looks at it.
         classes: Scores that the network must give for each sample; None: it is not checked.
 

@@ -1,8 +1,8 @@
 """The whole state of a training at the end of an epoch, saved and put back: what follows is the same to the bit."""
 
 import random
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,16 +13,6 @@ from delrec_bench.training.optimisation import Optimisation
 
 class CheckpointError(Exception):
     """A checkpoint does not fit the training that it should go on with."""
-
-
-class Keeper(Protocol):
-    """Keeps the history and checkpoints of a training while it runs."""
-
-    def checkpoint(self) -> Mapping[str, Any] | None:
-        """Return what `capture` gave at the end of an earlier epoch, or None to begin at the first."""
-
-    def epoch_ended(self, entry: Mapping[str, Any], capture: Callable[[], dict[str, Any]]) -> None:
-        """Note an epoch's history entry; call `capture` if a checkpoint is due."""
 
 
 def seed_everything(seed: int) -> None:
