@@ -60,8 +60,8 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     values, point, searched = settle(request, method, task)
     # Runs on "cuda" may be queued where there is none.
     device = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
-    named = _engine(request.engine, device)
-    engine = "none" if method.floor else named
+    engine = _engine(request.engine, device)
+    engine = "none" if method.floor else engine  # but a wrong name is refused of a floor too
     data = _data(values, task, request.data, workspace)
     if method.build is not None:
         values = with_budget(method, values, data.channels, data.classes)

@@ -24,8 +24,8 @@ def _applicable(task: Task) -> str | None:
 
 def _method(code: str, kind: str, what: str, learned: str, **fixed: Any) -> Method:
     delgrad = code == "delgrad"
-    classes: Any = (DelGradConfig, DelGradNetwork) if delgrad else (EventPropConfig, EventPropNetwork)
-    config, network = classes
+    config: Any = DelGradConfig if delgrad else EventPropConfig
+    network: Any = DelGradNetwork if delgrad else EventPropNetwork
     settings = defaults_of(config, fixed)
 
     def build(given: Mapping[str, Any], inputs: int, classes: int) -> Any:
