@@ -117,7 +117,9 @@ def gpu_check(session: nox.Session) -> None:
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     interpreted = threads | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     chosen = ("-m", "", "-k", "triton and not every_kernel_fits")  # that one compiles what the last line compiles
-    _run(session, "pytest", "-q", "-n", "auto", "packages/core/tests", *chosen, **interpreted)
+    _run(
+        session, "pytest", "-q", "-n", "auto", "packages/core/tests", "packages/baselines/tests", *chosen, **interpreted
+    )
     golden = "packages/core/tests/golden/delrec_axonal_triangle_soft_det1_sig5_p1.npz"  # the others were tests
     _run(session, "python", "-m", "delrec.verify", golden, "--engine", "triton", **interpreted)
     _run(session, "python", "packages/core/tests/cards.py", *session.posargs, **threads, TRITON_INTERPRET="0")

@@ -82,12 +82,17 @@ class Called(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+PARTS = ("lif", "rlif", "delrec-axonal", "dcls")  # whose layers are those of delrec-dcls
+TRAINED = [run for run in digests.RUNS if METHODS[run[0]].floor is None and run[0] not in PARTS]
+
+
 @pytest.mark.usefixtures("without_fingerprint")
-@pytest.mark.parametrize(("method", "task"), [run for run in digests.RUNS if METHODS[run[0]].floor is None])
+@pytest.mark.parametrize(("method", "task"), TRAINED)
 def test_no_run_calls_what_mkl_starts_from_approximate_instructions(method, task, tmp_path):
     # all runs came out otherwise on Intel than on AMD: Adam took torch.sqrt
+    engine = "reference" if METHODS[method].family == "adaptive neurons" else "auto"  # whose steps torch does not see
     with Called() as called:
-        done(digests.request(method, task), workspace_at(tmp_path))
+        done(digests.request(method, task, engine=engine), workspace_at(tmp_path))
     assert "mul" in called.names and not called.names & {"sqrt", "tan", "asin", "acos", "atan", "atan2"}
 
 

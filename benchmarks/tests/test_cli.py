@@ -89,6 +89,7 @@ def test_a_forecast_is_told_in_its_own_metric(checkout, capsys):
         ("reproduce --per-device 4", "--per-device 4 needs --device cuda"),
         ("reproduce --repetitions 100000000 --dry-run", "--repetitions is 100000000; it must be less"),
         ("compare lif rlif --profile speech", "omit --profile and --data"),
+        ("compare published published --profile speech", "say which runs of two methods are compared; omit them"),
         ("reproduce --study mine.toml", "no study 'mine.toml'"),
         ("reproduce --profile speech", "nothing to run: give the files (--data TASK=DIR)"),
         ("reproduce --device tpu", "--device is 'tpu'; it must be 'cpu', 'cuda' or 'auto'"),
@@ -188,9 +189,8 @@ def test_a_path_that_is_no_unicode_is_answered_not_choked_on(checkout, capsys):
     assert Path(json.loads(call(capsys, *LIF, "--runs", odd, "--json")[1])["record"]).is_file()
 
 
-@pytest.mark.parametrize(("words", "reader"), [("list methods", "true"), ("report --help", "head -n 40")])
-def test_a_reader_who_goes_away_is_no_complaint(checkout, words, reader):
-    command = f"({' '.join(PROGRAM)} {words} 2>err; echo $? >code) | {reader}"
+def test_a_reader_who_goes_away_is_no_complaint(checkout):
+    command = f"({' '.join(PROGRAM)} list methods 2>err; echo $? >code) | true"
     subprocess.run(["bash", "-c", command], check=False)
     assert "bug" not in (checkout / "err").read_text() and (checkout / "code").exists()
 

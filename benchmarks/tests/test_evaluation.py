@@ -207,10 +207,9 @@ def trained(settled, workspace):
     return make
 
 
-@pytest.mark.parametrize("method", ["delrec-synaptic", "dcls"])
 @pytest.mark.parametrize("lesion", ["shrink=1", "noise=0", "quantise=1", "prune=0"])
-def test_a_lesion_at_its_null_level_changes_no_delay_of_the_deployed_network(trained, method, lesion):
-    model, whole = trained(method), trained(method)
+def test_a_lesion_at_its_null_level_changes_no_delay_of_the_deployed_network(trained, lesion):
+    model, whole = trained("delrec-dcls"), trained("delrec-dcls")
     lesion_(model, lesion, 1)
     with model.deployed(), whole.deployed():
         for name, delay in whole.delays().items():
@@ -231,10 +230,9 @@ EFFECTS = {
 }
 
 
-@pytest.mark.parametrize("method", ["delrec-synaptic", "delrec-dcls"])
 @pytest.mark.parametrize("lesion", EFFECTS)
-def test_a_lesion_changes_delays_and_nothing_else(trained, method, lesion):
-    model, again, whole = (trained(method) for _ in range(3))
+def test_a_lesion_changes_delays_and_nothing_else(trained, lesion):
+    model, again, whole = (trained("delrec-dcls") for _ in range(3))
     lesion_(model, lesion, 1)
     lesion_(again, lesion, 1)
     before, after = whole.state_dict(), model.state_dict()

@@ -296,7 +296,6 @@ def test_workers_end_with_their_parent(tmp_path, monkeypatch, number, code):
         ("raise OSError(28, 'No space left on device')", "penalty", "OSError: [Errno 28] No space left on device"),
         ("import sys; sys.exit(0)", "penalty", "SystemExit: 0"),
         ("open('/')", "penalty", "IsADirectoryError: [Errno 21] Is a directory: '/'"),
-        ("import sys; sys.exit(0)", "build", "method 'faulty': its build raised SystemExit: 0"),
         ("next(iter(()))", "build", "method 'faulty': its build raised StopIteration"),
     ],
 )

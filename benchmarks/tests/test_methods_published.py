@@ -6,7 +6,7 @@ import pytest
 import torch
 from delrec import RecurrentDelays, count_parameters
 from delrec_bench.config import Request, defaults, profiles, settle
-from delrec_bench.config.resolving import with_budget
+from delrec_bench.config.resolving import counted, with_budget
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.stack import FOLDER
 from short_runs import METHODS, TASKS
@@ -49,7 +49,7 @@ def built(method: str, task: str, profile: str):
     ("method", "task", "profile", "count"), [(m, *at, count) for at, of in GOLDEN.items() for m, count in of.items()]
 )
 def test_presets_build_networks_of_the_published_size(method, task, profile, count):
-    assert count_parameters(built(method, task, profile))["trainable"] == count
+    assert counted(METHODS[method], *resolved(method, task, profile)) == count
 
 
 def test_radlif_holds_its_diagonal_at_zero():

@@ -131,17 +131,9 @@ def test_a_stream_of_events_equals_the_deployed_network(name):
     torch.testing.assert_close(fast.classify(x), network.scores(wanted), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "changes, words",
-    [
-        (dict(recurrent="axon"), "recurrent is 'axon'.*axonal"),
-        (dict(surrogate="spline"), "spline.*triangle"),
-        (dict(recurrent_layers=(2,)), "recurrent_layers.*2"),
-    ],
-)
-def test_a_bad_setting_names_the_field_the_value_and_the_remedy(changes, words):
-    with pytest.raises(ValueError, match=words):
-        small(**changes)
+def test_a_bad_setting_names_the_field_the_value_and_the_remedy():
+    with pytest.raises(ValueError, match="recurrent_layers.*2"):
+        small(recurrent_layers=(2,))
 
 
 def test_activity_counts_spikes_and_operations():

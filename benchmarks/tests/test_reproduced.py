@@ -65,7 +65,7 @@ def test_a_decay_off_by_five_percent_is_different_even_at_the_same_score(workspa
 @pytest.mark.parametrize("method", ["dcls", "silif", "delgrad-none"])
 def test_every_kind_of_network_has_a_fingerprint_and_training_is_not_touched_by_it(workspace, method, monkeypatch):
     task = "yin-yang" if method == "delgrad-none" else "digits"
-    request = Request(method, task, epochs=1, limit=40, overrides=(("task.test_limit", 20),))
+    request = Request(method, task, epochs=1, limit=40, overrides=(("task.test_limit", 20),), engine="reference")
     with_it = done(workspace, request)
     assert with_it.fingerprint["gradient"] and all(len(v) == 4 for v in with_it.fingerprint["gradient"].values())
     monkeypatch.setattr("delrec_bench.training.loop.fingerprint", lambda *_: {})

@@ -72,14 +72,14 @@ def compare(
 
     left, right = (_runs_of(text, places.workspace) for text in (a, b))
     if left is None and right is None:
-        if of == "leaderboard" and (profile or data):
-            raise BenchError("the leaderboard compares on all its tasks and data; omit --profile and --data")
         return _compare_methods(places, a, b, of, profile, data)
     if left is None or right is None:
         raise BenchError(
             f"'{a if left is None else b}' is not a set of runs; give two methods, or two sets of runs ('published', a "
             "folder of runs, a record file)"
         )
+    if of != "leaderboard" or profile or data:
+        raise BenchError("--of, --profile and --data say which runs of two methods are compared; omit them")
     found = judge(*match(left, right, lambda record: f"{record.method} on {record.task}"))
     content: dict[str, Any] = {"word": found.word, "rows": [dict(vars(row)) for row in found.rows]}
     if not found.rows:
@@ -108,6 +108,8 @@ def _compare_methods(places: Places, a: str, b: str, of: str, profile: str | Non
     methods, tasks = places.tables()
     options.on_the_board(methods)
     study = expand(of, profile, methods, tasks, Wanted(data=options.by_task(data)))
+    if study.name == "leaderboard" and (profile or data):
+        raise BenchError("the leaderboard compares on all its tasks and data; omit --profile and --data")
     records, failures = options.on_these_files(places, options.read_runs(places.workspace), study.requests)
     declared = page_of(study, methods, tasks, records, failures)
     known = {expected.method for expected in declared.runs.values()}
@@ -120,7 +122,8 @@ def _compare_methods(places: Places, a: str, b: str, of: str, profile: str | Non
     page = build(asked, records)
     shown = [d for d in page.differences if d.about == "compared" and d.verdict.n]
     if not shown:
-        raise BenchError(f"'{a}' and '{b}' have no task and repetition in common; of your own files, give --data")
+        remedy = "" if study.name == "leaderboard" else "; of your own files, give --data"
+        raise BenchError(f"'{a}' and '{b}' have no task and repetition in common{remedy}")
     table = verdict_table(page, shown).drop(columns="comparison")
     fields = ("difference", "low", "high", "n", "p")
     found = [{"task": d.method["task"]} | {name: getattr(d.verdict, name) for name in fields} for d in shown]

@@ -10,11 +10,10 @@ from delrec_bench.metrics.metric import Metric
 def errors(predictions: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
     """(n,) squared error of each sample over the variance of all targets (ddof 0), which are not all equal."""
     wanted = np.asarray(targets, np.float64)
-    variance = float(np.var(wanted))
-    if variance == 0.0:
+    if wanted.min() == wanted.max():  # of equal numbers, a computed variance need not be 0
         raise BenchError(f"nmse of {len(wanted)} equal targets is undefined")
     squared: NDArray[np.float64] = (np.asarray(predictions, np.float64) - wanted) ** 2
-    return squared / variance
+    return squared / float(np.var(wanted))
 
 
 def nmse(predictions: ArrayLike, targets: ArrayLike) -> float:

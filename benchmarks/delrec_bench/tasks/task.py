@@ -96,6 +96,7 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
         yield f"its data is named {data.name!r}; name it '{task.name}'"
     if not data.classifies and data.classes != 1:
         yield f"its classes are {data.classes}; a network on a task of values has one output"
+    metric = metric_named(task.metric)
     for split in ("train", "valid", "test"):
         part: Samples = getattr(data, split)
         held, count = {"target": part.targets}, len(part)
@@ -131,6 +132,11 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
                 low, high = each.reshape(count, -1).aminmax(dim=1)  # of a sample with NaN both are NaN
                 if len(bad := (~(low.isfinite() & high.isfinite())).nonzero()):
                     yield f"{split} sample {int(bad[0])}: its {what} is NaN or infinite; correct or remove it"
+        if split != "train":  # what cannot be scored is not trained for hours first
+            try:
+                metric.measured(part.targets.numpy(), part.targets.numpy())
+            except BenchError as error:
+                yield f"{split}: {error}; give other samples, or another metric"
 
 
 class TaskTable(Plugins[Task]):

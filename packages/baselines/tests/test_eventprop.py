@@ -253,7 +253,7 @@ def test_a_wrong_setting_is_named(changes: dict[str, object], message: str) -> N
 
 def test_wrong_shapes_and_numbers_are_named() -> None:
     layer = EventPropLayer(Connection(5, 6, mean=0, std=1, delays=True))
-    with pytest.raises(ValueError, match=r"spikes \(4, 2, 3\): must be \(T, B, 5\)"):
+    with pytest.raises(ValueError, match=r"spikes \(4, 2, 3\): must be \(T, B, 5\), T > 0"):
         layer(torch.zeros(4, 2, 3))
     with pytest.raises(ValueError, match="float32 or float64"):
         layer.half()(torch.zeros(4, 2, 5))

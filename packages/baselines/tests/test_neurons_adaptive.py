@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from delrec import LIF, FeedforwardDelays, Neuron, RecurrentDelays, SpikingLayer
+from delrec import LIF, Neuron, RecurrentDelays
 from delrec.engines import Request
 from delrec.engines import run as run_engine
 from delrec.testing import check_rules
@@ -165,7 +165,6 @@ def test_a_drive_of_exactly_zero_does_not_fire(make):
     neuron = drawn(make)
     assert neuron.strict
     assert float(neuron.spike(torch.zeros(()))) == 0
-    assert float(LIF().spike(torch.zeros(()))) == 1  # DelRec's own convention
 
 
 @pytest.mark.parametrize(("make", "count"), [(AdLIF, 4), (CAdLIF, 4), (SEAdLIF, 4), (ALIF, 2), (SiLIF, 5), (CSiLIF, 4)])
@@ -235,10 +234,9 @@ def test_streaming_inside_recurrent_delays_equals_the_sequence_with_gradients(ma
 
 
 @EVERY
-@pytest.mark.parametrize("delays", ["axonal", "synaptic", "shared", "none"])
-def test_any_recurrence_takes_it_in_float32(make, delays):
+def test_a_recurrence_takes_it_in_float32(make):
     torch.manual_seed(0)
-    layer = RecurrentDelays(N, neuron=make(), delays=delays, engine="reference")
+    layer = RecurrentDelays(N, neuron=make(), delays="synaptic", engine="reference")
     spikes, _, membrane = layer(current(scale=12).float(), return_membrane=True)
     (spikes.sum() + membrane.sum()).backward()
     assert spikes.dtype == membrane.dtype == torch.float32
@@ -247,27 +245,6 @@ def test_any_recurrence_takes_it_in_float32(make, delays):
         if parameter.requires_grad:
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
-
-
-@EVERY
-def test_behind_feedforward_delays(make):
-    torch.manual_seed(0)
-    delays = FeedforwardDelays(5, N, window=9)
-    layer = SpikingLayer(N, neuron=make(), engine="reference")
-    spikes = layer(delays(current(size=5, scale=30).float()))
-    spikes.sum().backward()
-    assert spikes.shape == (T, B, N)
-    assert torch.isfinite(delays.position.grad).all()
-
-
-@EVERY
-def test_the_same_twice_and_after_another_batch(make):
-    torch.manual_seed(0)
-    layer = RecurrentDelays(N, neuron=make(), engine="reference")
-    x = current().float()
-    first = layer(x)
-    layer(current(seed=9).float())
-    assert torch.equal(layer(x), first)  # nothing is carried over
 
 
 @pytest.mark.parametrize("make", [AdLIF, SEAdLIF, ALIF, SiLIF, CSiLIF])

@@ -1,37 +1,29 @@
-"""torch.compile(fullgraph=True) through the fused engines: equal spikes and gradients, in a fresh process."""
+"""torch.compile(fullgraph=True) through the fused engines: equal spikes and gradients."""
 
 import subprocess
 import sys
 
 import pytest
 import torch
-from delrec import RecurrentDelays, SpikingLayer
+from delrec import LIF, FeedforwardDelays, RecurrentDelays, SpikeLinear, SpikingLayer
+from delrec import engines as interface
 from delrec.engines import triton
+from problems import gradients
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-HEAD = """
-import warnings
-import torch
-from torch import nn
-from delrec import FeedforwardDelays, LIF, RecurrentDelays, SpikingLayer
-from delrec.linear import SpikeLinear
-
-warnings.simplefilter("error", RuntimeWarning)
-torch.manual_seed(0)
-torch.set_num_threads(1)
-torch.backends.cudnn.allow_tf32 = False
-x = (torch.rand(10, 5, 12, device=DEVICE) < 0.3).float()
+ABSENT = pytest.mark.skipif(bool(triton.ENGINE.broken), reason="needs triton")
+TRITON = pytest.param("triton", marks=(ABSENT, pytest.mark.slow))
 
 
 class Own(nn.Module):
-    def __init__(self):
+    def __init__(self, engine):
         super().__init__()
-        self.spread = SpikeLinear(12, 16, engine=ENGINE)
-        self.axonal = RecurrentDelays(16, sigma=2.0, learn_spread=True, engine=ENGINE)
-        self.delayed = FeedforwardDelays(16, 9, window=6, engine=ENGINE)
-        self.plain = SpikingLayer(9, engine=ENGINE)
-        self.synaptic = RecurrentDelays(9, delays="synaptic", engine=ENGINE)
+        self.spread = SpikeLinear(12, 16, engine=engine)
+        self.axonal = RecurrentDelays(16, sigma=2.0, learn_spread=True, engine=engine)
+        self.delayed = FeedforwardDelays(16, 9, window=6, engine=engine)
+        self.plain = SpikingLayer(9, engine=engine)
+        self.synaptic = RecurrentDelays(9, delays="synaptic", engine=engine)
         self.out = nn.Linear(9, 3)
         with torch.no_grad():
             self.spread.weight.mul_(4)
@@ -40,74 +32,51 @@ class Own(nn.Module):
         return self.out(self.synaptic(self.plain(4 * self.delayed(self.axonal(self.spread(x)))))).sum(0)
 
 
-def compare(model, x, least):
-    model.to(DEVICE)
-
-    def run(call):
-        model.zero_grad()
-        y = call(x)
-        (y * torch.linspace(-1, 1, y.numel(), device=DEVICE).view_as(y)).sum().backward()
-        return [y.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
-
-    plain = run(model)
-    with torch.profiler.profile() as seen:
-        compiled = run(torch.compile(model, fullgraph=True, backend="aot_eager"))
-    names = {event.name for event in seen.events()}
-    assert {f"delrec::{ENGINE}_scan", f"delrec::{ENGINE}_scan_backward"} <= names, "not by the reference"
-    assert plain[0].abs().max() > 0 and len(plain) > least
-    torch.testing.assert_close(plain, compiled, rtol=1e-5, atol=1e-6)
-"""
-ABSENT = pytest.mark.skipif(bool(triton.ENGINE.broken), reason="needs triton")
-TRITON = pytest.param("triton", marks=(ABSENT, pytest.mark.slow))
-ENGINES = pytest.mark.parametrize("engine", ["cpu", TRITON])
+def compiled(model):
+    torch._dynamo.reset()
+    return torch.compile(model, fullgraph=True, backend="aot_eager")
 
 
-def run(engine, text):
-    """Run a program; without a card the triton engine is in its interpreter, and "auto" takes it where it says so."""
-    device = "cuda" if engine == "triton" and torch.cuda.is_available() else "cpu"
-    head = f"ENGINE, DEVICE = {engine!r}, {device!r}\n{HEAD}"
-    auto = f"import delrec.engines as interface\ninterface._AUTO['cpu'] = {engine!r}\n"
-    done = subprocess.run([sys.executable, "-c", f"{head}\n{auto}\n{text}\n"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-@ENGINES
-def test_layers_and_a_whole_model(engine):  # single layers are in test_manners
+@pytest.mark.usefixtures("no_fallback")
+@pytest.mark.parametrize("engine", ["cpu", TRITON])
+def test_layers_and_a_whole_model(engine, monkeypatch):  # single layers are in test_manners
     """One that auto gives to it, one whose neuron changes, a state that is handed on, and one that lacks what was cut.
 
-    In one process, since each takes seconds to start.
+    Without a card the triton engine is in its interpreter, and "auto" takes it where it says so.
     """
-    run(
-        engine,
-        """
-compare(RecurrentDelays(12, delays='synaptic', max_delay=20), 3 * x, 2)
-compare(Own(), x, 10)
+    monkeypatch.setitem(interface._AUTO, "cpu", engine)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    device = "cuda" if engine == "triton" and torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    x = (torch.rand(10, 5, 12, device=device) < 0.3).float()
+    for model, scale, least in ((RecurrentDelays(12, delays="synaptic", max_delay=20), 3, 2), (Own(engine), 1, 10)):
+        model.to(device)
+        plain = model(scale * x)
+        with torch.profiler.profile() as seen:
+            same = compiled(model)(scale * x)
+            found = gradients(model, same)
+        names = {event.name for event in seen.events()}
+        assert {f"delrec::{engine}_scan", f"delrec::{engine}_scan_backward"} <= names, "not by the reference"
+        assert plain.any() and len(found) >= least
+        torch.testing.assert_close((plain, *gradients(model, plain)), (same, *found), rtol=1e-5, atol=1e-6)
 
-torch._dynamo.reset()
-layer = SpikingLayer(12, engine=ENGINE).to(DEVICE)
-call = torch.compile(layer, fullgraph=True, backend="aot_eager")
-before = call(2 * x)
-layer.neuron = LIF(threshold=9.0).attach(12).to(DEVICE)
-assert torch.equal(call(2 * x), layer(2 * x)) and not torch.equal(before, layer(2 * x))
+    layer = SpikingLayer(12, engine=engine).to(device)
+    call = compiled(layer)
+    before = call(2 * x)
+    layer.neuron = LIF(threshold=9.0).attach(12).to(device)
+    assert torch.equal(call(2 * x), layer(2 * x)) and not torch.equal(before, layer(2 * x))
 
-torch._dynamo.reset()
-layer = RecurrentDelays(12, max_delay=6, sigma=1.0, engine=ENGINE).to(DEVICE)
-with torch.no_grad():
-    layer.delay.copy_(torch.linspace(0, 5, 12))
-call = torch.compile(layer, fullgraph=True, backend="aot_eager")
-whole = layer(3 * x)
-first = call(3 * x[:4], return_state=True)
-second = call(3 * x[4:], first.state)
-assert torch.equal(torch.cat([first.spikes, second]), whole) and whole.any()
-wrong = first.state.map(lambda t: t + 0.5)
-try:
-    call(3 * x[4:], wrong)
-except Exception as error:
-    assert "other values than 0 and 1" in str(error), error
-else:
-    raise AssertionError("a history of halves was taken")
-""",
-    )
+    layer = RecurrentDelays(12, max_delay=6, sigma=1.0, engine=engine).to(device)
+    with torch.no_grad():
+        layer.delay.copy_(torch.linspace(0, 5, 12))
+    call = compiled(layer)
+    whole = layer(3 * x)
+    first = call(3 * x[:4], return_state=True)
+    second = call(3 * x[4:], first.state)
+    assert torch.equal(torch.cat([first.spikes, second]), whole) and whole.any()
+    wrong = first.state.map(lambda t: t + 0.5)
+    with pytest.raises(Exception, match="other values than 0 and 1"):
+        call(3 * x[4:], wrong)
 
 
 def test_an_exported_model_takes_any_batch():

@@ -206,6 +206,7 @@ def test_a_delay_with_a_parametrization_is_a_delay_that_cannot_be_rounded():
         pass
     pruned = prune.identity(RecurrentDelays(6), "delay")  # it was made anew in each call, not rounded
     assert count_parameters(pruned)["delays"] == 6
+    assert pruned.bfloat16().delay_orig.dtype == torch.float32
     weighed = torch.nn.Linear(2, 2)
     weighed.delay_orig = torch.nn.Parameter(torch.ones(3))  # of a user, and no delay that was pruned
     assert count_parameters(weighed)["delays"] == 0

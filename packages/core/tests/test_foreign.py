@@ -138,7 +138,6 @@ def test_a_learned_initial_state_has_a_gradient():
     "neuron, error, said",
     [
         (type("LIFRecurrentCell", (Cell,), {})(), ValueError, "LIFRecurrentCell: .*recurrent connections.*LIFCell"),
-        (3, TypeError, "neuron = 3: .*callable"),
         (Cell, TypeError, "class .*callable"),
         (lambda current, state: current, TypeError, r"Tensor: .*\(spike, state\)"),
         (lambda current, state: (current[:, :2], current), ValueError, r"\(3, 2\) .*\(3, 6\)"),

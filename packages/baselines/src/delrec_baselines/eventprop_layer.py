@@ -117,7 +117,7 @@ class _Layer(nn.Module):
 
     def _run(self, spikes: Tensor, rate: tuple[float, float] | None) -> Tensor:
         if spikes.ndim != 3 or spikes.shape[2] != self.inward.weight.shape[1] or spikes.shape[0] < 1:
-            raise ValueError(f"spikes {tuple(spikes.shape)}: must be (T, B, {self.inward.weight.shape[1]})")
+            raise ValueError(f"spikes {tuple(spikes.shape)}: must be (T, B, {self.inward.weight.shape[1]}), T > 0")
         weight = self.inward.weight
         if weight.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"weights are {weight.dtype}: must be float32 or float64")

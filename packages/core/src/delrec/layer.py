@@ -1,5 +1,6 @@
 """Code shared by all layers: deployment and precision."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, ClassVar
@@ -40,9 +41,16 @@ class Layer(nn.Module):
         return []
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        of = tuple(f"parametrizations.{name}." for name in self.delay_parameters)
-        exact = [*self._exact(), *(p for name, p in self.named_parameters() if name.startswith(of))]
+        delays = [(self, name) for name in self.delay_parameters]
+        exact = [*self._exact(), *(p for path, p in self.named_parameters() if place(self, path) in delays)]
         return super()._apply(keeping_exact(fn, exact), recurse)
+
+
+def place(module: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """Return a parameter's own module, and its name there, without torch's parametrization or pruning."""
+    owner, _, name = re.sub(r"(^|\.)parametrizations\.([^.]*)\..*", r"\1\2", path).rpartition(".")
+    part, plain = module.get_submodule(owner), name.removesuffix("_orig")
+    return part, plain if hasattr(part, f"{plain}_mask") else name
 
 
 def keeping_exact(fn: Callable[[Tensor], Tensor], exact: list[Tensor]) -> Callable[[Tensor], Tensor]:

@@ -1,6 +1,5 @@
 """Training: parameter groups, the sigma schedule, and the base class of networks for a training loop."""
 
-import re
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch.nn import functional as F
 
 from delrec.checks import check_module, number, whole
 from delrec.feedforward import FeedforwardDelays
-from delrec.layer import Layer, deployed
+from delrec.layer import Layer, deployed, place
 from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
 
@@ -28,20 +27,13 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
     parts = check_module(module).modules()
     neurons = {part for neuron in parts if isinstance(neuron, Neuron) for part in neuron.modules()}
     for path, parameter in module.named_parameters():
-        part, name = _place(module, path)
+        part, name = place(module, path)
         kind = "norm" if isinstance(part, _NORMS) else "weights"
         if name in ("delay", "delays", "spread", *getattr(type(part), "delay_parameters", ())):
             kind = "delays"
         if parameter.requires_grad or not trainable:
             groups["neuron" if part in neurons else kind].append(parameter)
     return groups
-
-
-def _place(module: nn.Module, path: str) -> tuple[nn.Module, str]:
-    """Return a parameter's own module, and its name there, without torch's parametrization or pruning."""
-    owner, _, name = re.sub(r"(^|\.)parametrizations\.([^.]*)\..*", r"\1\2", path).rpartition(".")
-    part, plain = module.get_submodule(owner), name.removesuffix("_orig")
-    return part, plain if hasattr(part, f"{plain}_mask") else name
 
 
 def parameter_groups(
@@ -129,7 +121,7 @@ def count_parameters(module: nn.Module) -> dict[str, int]:
     groups = grouped(module)
     sizes = {name: sum(p.numel() for p in group) for name, group in groups.items()}
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    spreads = {id(p) for name, p in module.named_parameters() if _place(module, name)[1] == "spread"}
+    spreads = {id(p) for name, p in module.named_parameters() if place(module, name)[1] == "spread"}
     return {
         "weights": sizes["weights"] + sizes["norm"],
         "delays": sizes["delays"],
