@@ -107,7 +107,7 @@ def test_an_unpacked_file_of_mnist_is_not_fetched_again(workspace, monkeypatch):
         fetch(workspace, "ps-mnist")
     path.unlink()
     path.with_suffix(".gz").write_bytes(b"cut")
-    assert [row.wrong for row in status(workspace)] == [True]
+    assert [row.path.name for row in status(workspace) if row.wrong] == [f"{name}.gz"]
 
 
 WHOLE = ARCHIVES["shd_train.h5.zip"]
