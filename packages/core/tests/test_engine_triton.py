@@ -54,7 +54,9 @@ def test_equals_the_reference_in_float64(arguments, rows):
         agrees(arguments)
 
 
-@pytest.mark.parametrize(("form", "sigma"), [("axonal", 17.0), pytest.param("synaptic", 0.0, marks=SLOW)])
+@pytest.mark.parametrize(
+    ("form", "sigma"), [pytest.param(*f, marks=SLOW) for f in (("axonal", 17.0), ("synaptic", 0.0))]
+)
 def test_words_of_32_steps_end_and_windows_are_wider(form, sigma):
     agrees(made("soft", form, 34, 1, 2, sigma, reach=30.0))
 
@@ -76,7 +78,7 @@ SUMMED = {
 
 
 @pytest.mark.parametrize("form", ["axonal", pytest.param("synaptic", marks=SLOW)])
-@pytest.mark.parametrize("case", SUMMED)
+@pytest.mark.parametrize("case", [pytest.param(name, marks=() if "hardly" in name else SLOW) for name in SUMMED])
 def test_wide_triangles_are_read_from_running_sums(case, form):
     options = dict(SUMMED[case])
     arguments = made("soft", form, options.pop("steps"), 2, 3, options.pop("sigma"), **options)
@@ -179,7 +181,7 @@ FORMS = [("none", 0.0), ("axonal", 4.0), *(pytest.param(*f, marks=SLOW) for f in
 
 
 @pytest.mark.parametrize(("form", "sigma"), FORMS)
-@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("tile", [pytest.param(name, marks=() if "cores" in name else SLOW) for name in TILES])
 def test_every_tile_gives_the_same(tile, form, sigma, monkeypatch):
     """Tiles that a card would get, on sizes that do not fill them; few senders that are heard of, and nearly all."""
     rows, cols, deep, precision = TILES[tile]
