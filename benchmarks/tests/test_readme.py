@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from delrec_bench.errors import BenchError
+from delrec_bench.metrics.metric import MINUS
 from delrec_bench.records import read_store
 from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
@@ -83,8 +84,8 @@ def test_every_measured_number_of_the_findings_is_one_of_the_store(page):
     known |= numbers("\n".join([board_part(board_of(page)), as_text(verdict_table(page))]))
     for one in map(page_in, PAGES):
         known |= numbers("\n".join([as_text(verdict_table(one)), as_text(row_table(one.rows)), one.finding or ""]))
-    gains = {number.removeprefix("+") for number in known}  # "gains 3.06 points" is +3.06
-    assert numbers(prose) - known - gains == set()
+    unsigned = {number.lstrip(f"+{MINUS}") for number in known}  # "gains 3.06 points" is +3.06, "loses 3.06" -3.06
+    assert numbers(prose) - known - unsigned == set()
 
 
 def test_publishing_writes_between_the_markers_alone(tmp_path, page):
