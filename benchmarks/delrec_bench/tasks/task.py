@@ -114,8 +114,8 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
             if split != "valid":  # without validation samples the last epoch is taken
                 yield f"{split} has no samples"
             continue
-        right = part.targets.dtype == torch.int64 if data.classifies else part.targets.is_floating_point()
-        if part.targets.shape != (count,) or not right:
+        apt = part.targets.dtype == torch.int64 if data.classifies else part.targets.is_floating_point()
+        if part.targets.shape != (count,) or not apt:
             told = f"{part.targets.dtype} of shape {tuple(part.targets.shape)}"
             wanted = "class per sample, int64" if data.classifies else "value per sample, floating point"
             yield f"the targets of {split} are {told}; give one {wanted} ({count},)"
@@ -133,8 +133,9 @@ def _faults(task: Task, data: Any) -> Iterator[str]:
                 if len(bad := (~(low.isfinite() & high.isfinite())).nonzero()):
                     yield f"{split} sample {int(bad[0])}: its {what} is NaN or infinite; correct or remove it"
         if split != "train":  # what cannot be scored is not trained for hours first
+            right = np.asarray(part.targets.tolist())  # numpy has no bfloat16
             try:
-                metric.measured(part.targets.numpy(), part.targets.numpy())
+                metric.measured(right, right)
             except BenchError as error:
                 yield f"{split}: {error}; give other samples, or another metric"
 
