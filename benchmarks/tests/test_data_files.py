@@ -110,6 +110,13 @@ def test_an_unpacked_file_of_mnist_is_not_fetched_again(workspace, monkeypatch):
     assert [row.path.name for row in status(workspace) if row.wrong] == [f"{name}.gz"]
 
 
+def test_a_folder_in_place_of_a_file_is_wrong_and_stops_no_other(workspace):
+    make(workspace, "digits")
+    (workspace.data / "shd" / "shd_train.h5").mkdir(parents=True)
+    assert [row.path.name for row in status(workspace) if row.wrong] == ["shd_train.h5"]
+    assert "cannot be opened (Is a directory)" in as_text(status(workspace))
+
+
 WHOLE = ARCHIVES["shd_train.h5.zip"]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import delrec_bench
 import numpy as np
 import pytest
+import torch
 from delrec import Trainable
 from delrec_bench import plugins
 from delrec_bench.app.options import Places
@@ -16,7 +17,7 @@ from delrec_bench.data.samples import DenseSamples
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import Method, MethodTable, find_methods
-from delrec_bench.metrics.metric import MetricTable
+from delrec_bench.metrics.metric import MetricTable, find_metrics
 from delrec_bench.runs import perform
 from delrec_bench.runs.executors import Place
 from delrec_bench.tasks.task import find_tasks
@@ -196,7 +197,7 @@ def test_what_is_wrong_with_the_data_of_a_task_is_said(load, message, error):
         ),
         (
             dict.fromkeys(("train", "valid", "test"), DenseSamples(np.zeros((3, 5, 2)), np.ones(3))) | {"classes": 1},
-            "valid: nmse of 3 equal targets is undefined",
+            "valid: nmse of 3 targets of variance 0 is undefined",
         ),
     ],
 )
@@ -204,6 +205,21 @@ def test_what_is_wrong_with_the_values_of_a_forecast_is_said(changes, message):
     with pytest.raises(BenchError, match=f"^task 'mackey-glass': {message}"):
         task = find_tasks()["mackey-glass"]
         replace(task, load=lambda *_: made(name="mackey-glass", metric=task.metric, **changes)).read()
+
+
+def test_targets_are_left_as_they_are_by_a_metric_that_perfect_predictions_do_not_suit(monkeypatch):
+    def score(predictions, targets):
+        if np.array_equal(predictions, targets):
+            raise BenchError("undefined")
+        targets -= targets  # as a careless metric may
+        return 0.0
+
+    metric = replace(find_metrics()["nmse"], score=score, per_sample=lambda _, targets: np.zeros(len(targets)))
+    monkeypatch.setattr("delrec_bench.tasks.task.metric_named", lambda _: metric)
+    part = samples()
+    part.targets = torch.arange(3.0).bfloat16()  # a type that numpy does not have
+    data = made(name="mackey-glass", metric="nmse", classes=1, **dict.fromkeys(("train", "valid", "test"), part))
+    assert replace(find_tasks()["mackey-glass"], load=lambda *_: data).read().test.targets.tolist() == [0, 1, 2]
 
 
 def test_a_trial_needs_validation_samples(workspace):

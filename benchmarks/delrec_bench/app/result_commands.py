@@ -60,7 +60,9 @@ def compare(
     places: Places,
     a: Annotated[str, argument("A method, a folder of runs, a record file, or 'published' (our runs).", "A")],
     b: Annotated[str, argument("What to compare A with.", "B")],
-    of: Annotated[str, option("The study whose runs of two methods are compared.", metavar="STUDY")] = "leaderboard",
+    of: Annotated[
+        str | None, option("The study whose runs of two methods are compared (default: leaderboard).", metavar="STUDY")
+    ] = None,
     profile: options.Profile = None,
     data: options.DataOfTasks = None,
 ) -> Answer:
@@ -72,13 +74,13 @@ def compare(
 
     left, right = (_runs_of(text, places.workspace) for text in (a, b))
     if left is None and right is None:
-        return _compare_methods(places, a, b, of, profile, data)
+        return _compare_methods(places, a, b, of or "leaderboard", profile, data)
     if left is None or right is None:
         raise BenchError(
             f"'{a if left is None else b}' is not a set of runs; give two methods, or two sets of runs ('published', a "
             "folder of runs, a record file)"
         )
-    if of != "leaderboard" or profile or data:
+    if of or profile or data:
         raise BenchError("--of, --profile and --data say which runs of two methods are compared; omit them")
     found = judge(*match(left, right, lambda record: f"{record.method} on {record.task}"))
     content: dict[str, Any] = {"word": found.word, "rows": [dict(vars(row)) for row in found.rows]}
@@ -104,12 +106,13 @@ def _compare_methods(places: Places, a: str, b: str, of: str, profile: str | Non
     from delrec_bench.report.declared import Comparison, page_of
     from delrec_bench.report.tables import as_text, verdict_table
     from delrec_bench.studies.expansion import Wanted, expand
+    from delrec_bench.studies.file import study_path
 
     methods, tasks = places.tables()
     options.on_the_board(methods)
-    study = expand(of, profile, methods, tasks, Wanted(data=options.by_task(data)))
-    if study.name == "leaderboard" and (profile or data):
+    if study_path(of).stem == "leaderboard" and (profile or data):
         raise BenchError("the leaderboard compares on all its tasks and data; omit --profile and --data")
+    study = expand(of, profile, methods, tasks, Wanted(data=options.by_task(data)))
     records, failures = options.on_these_files(places, options.read_runs(places.workspace), study.requests)
     declared = page_of(study, methods, tasks, records, failures)
     known = {expected.method for expected in declared.runs.values()}

@@ -37,6 +37,10 @@ def reading(path: Path, *, unpack: bool = True) -> Iterator[Any]:
             yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BenchError(f"{path}: damaged or incomplete gzip file ({error}); copy or fetch it again") from error
+    except OSError as error:
+        if error.filename != str(path):  # of what the caller does with the content
+            raise
+        raise BenchError(f"{path}: cannot be opened ({error.strerror}); replace it, or allow reading it") from error
 
 
 def digest_of(path: Path, workspace: Workspace, *, content: bool = False, fresh: bool = False) -> str:

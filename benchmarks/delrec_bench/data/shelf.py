@@ -96,11 +96,11 @@ def _looked_at(entry: Listed, workspace: Workspace, fresh: bool) -> Shelved:
     wanted = MNIST.get(path.stem) if packed else entry.md5
     if packed:
         path = find_file(path.parent, path.stem) or path.with_suffix("")
-    if not path.is_file():
+    if not path.exists():
         return Shelved(entry.task, path, ABSENT)
     try:
         digest = digest_of(path, workspace, content=packed, fresh=fresh)
-    except BenchError as error:  # of a broken .gz
+    except BenchError as error:  # of a broken .gz, or no file
         return Shelved(entry.task, path, f"WRONG: {error}", True)
     if wanted is None:
         return Shelved(entry.task, path, f"present, md5 {digest} (not published; counts are checked when read)")

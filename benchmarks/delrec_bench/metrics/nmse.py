@@ -10,10 +10,11 @@ from delrec_bench.metrics.metric import Metric
 def errors(predictions: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
     """(n,) squared error of each sample over the variance of all targets (ddof 0), which are not all equal."""
     wanted = np.asarray(targets, np.float64)
-    if wanted.min() == wanted.max():  # of equal numbers, a computed variance need not be 0
-        raise BenchError(f"nmse of {len(wanted)} equal targets is undefined")
+    variance = float(np.var(wanted))
+    if wanted.min() == wanted.max() or not variance:  # of equal numbers it need not be 0 as computed, of others it may
+        raise BenchError(f"nmse of {len(wanted)} targets of variance 0 is undefined")
     squared: NDArray[np.float64] = (np.asarray(predictions, np.float64) - wanted) ** 2
-    return squared / float(np.var(wanted))
+    return squared / variance
 
 
 def nmse(predictions: ArrayLike, targets: ArrayLike) -> float:
