@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from delrec_bench.data.files import MNIST, digest_of, folder_digest
+from delrec_bench.data.files import MNIST, digest_of, folder_digest, reading
 from delrec_bench.data.shelf import as_text, fetch, listed, make, status
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import find_workspace, workspace_at
@@ -110,11 +110,17 @@ def test_an_unpacked_file_of_mnist_is_not_fetched_again(workspace, monkeypatch):
     assert [row.path.name for row in status(workspace) if row.wrong] == [f"{name}.gz"]
 
 
-def test_a_folder_in_place_of_a_file_is_wrong_and_stops_no_other(workspace):
+def test_what_is_no_file_is_wrong_and_stops_no_other(workspace):
     make(workspace, "digits")
     (workspace.data / "shd" / "shd_train.h5").mkdir(parents=True)
-    assert [row.path.name for row in status(workspace) if row.wrong] == ["shd_train.h5"]
-    assert "cannot be opened (Is a directory)" in as_text(status(workspace))
+    os.mkfifo(workspace.data / "shd" / "shd_test.h5")  # without a writer
+    assert [row.path.name for row in status(workspace) if row.wrong] == ["shd_train.h5", "shd_test.h5"]
+    assert as_text(status(workspace)).count("WRONG: not a file; remove it") == 2
+
+
+def test_what_cannot_be_opened_is_named(workspace):
+    with pytest.raises(BenchError, match=r": cannot be opened \(Is a directory\)"), reading(workspace.data):
+        pass
 
 
 WHOLE = ARCHIVES["shd_train.h5.zip"]

@@ -96,11 +96,12 @@ def _looked_at(entry: Listed, workspace: Workspace, fresh: bool) -> Shelved:
     wanted = MNIST.get(path.stem) if packed else entry.md5
     if packed:
         path = find_file(path.parent, path.stem) or path.with_suffix("")
-    if not path.exists():
-        return Shelved(entry.task, path, ABSENT)
+    if not path.is_file():  # to open a pipe would wait for ever
+        there = path.exists()
+        return Shelved(entry.task, path, "WRONG: not a file; remove it" if there else ABSENT, there)
     try:
         digest = digest_of(path, workspace, content=packed, fresh=fresh)
-    except BenchError as error:  # of a broken .gz, or no file
+    except BenchError as error:  # of a broken .gz, or a file that may not be read
         return Shelved(entry.task, path, f"WRONG: {error}", True)
     if wanted is None:
         return Shelved(entry.task, path, f"present, md5 {digest} (not published; counts are checked when read)")
