@@ -63,7 +63,7 @@ class Plugins(dict[str, T]):
             if not own:
                 wrong = "holds none" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
                 raise BenchError(f"{cls.kind} folder '{folder}' {wrong}; give a folder of {cls.kind} files")
-            files, code = files + own, code + sorted(folder.glob("*.py"))
+            files, code = files + own, code + own + _helpers(folder)
         key = (cls, *((path.resolve(), path.read_bytes() if path.is_file() else None) for path in code))
         if key not in KNOWN:
             table = cls()
@@ -117,11 +117,16 @@ class Plugins(dict[str, T]):
 
 
 def _digest(module: ModuleType, folder: Path | None) -> str:
-    """A digest of a user's code: all of an installed package, or one file and those beside it that begin with '_'."""
+    """A digest of a user's code: all of an installed package, or one file and the helpers beside it."""
     package = sys.modules[module.__name__.partition(".")[0]]
     files = [file for path in getattr(package, "__path__", ()) for file in sorted(Path(path).rglob("*.py"))]
-    files += [Path(str(module.__file__)), *sorted(folder.glob("_*.py") if folder else ())]
+    files += [Path(str(module.__file__)), *(_helpers(folder) if folder else ())]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:16]
+
+
+def _helpers(folder: Path) -> list[Path]:
+    """The files beside a plug-in whose name begins with '_', and all in such folders."""
+    return sorted(folder.glob("_*.py")) + sorted(folder.glob("_*/**/*.py"))
 
 
 def import_file(path: Path, kind: str) -> ModuleType:

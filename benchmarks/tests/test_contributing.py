@@ -8,6 +8,7 @@ import delrec_bench
 import numpy as np
 import pytest
 import torch
+from delrec_bench.records import expected_key, read_record
 
 from benchmarks.tests.test_evaluation import Returns
 
@@ -45,6 +46,8 @@ def test_the_task_is_loaded_and_only_order_tells_its_classes(run, tmp_path, comm
     tasks = saved(tmp_path / "my-tasks", "first.py", block("task"))
     outcome = run("lif", "first", "--tasks", tasks, "--set", "hidden=8,8")
     assert outcome["task"] == "first"
+    record = read_record(Path(outcome["record"]))
+    assert record.data["samples"] and expected_key(record) == record.key
     split = runpy.run_path(str(tmp_path / "my-tasks" / "first.py"))["samples"](600, 1)
     spikes = split.batch(np.arange(600)).numpy().transpose(1, 0, 2)
     assert (spikes.sum(axis=1) == 1).all(), "one spike per channel, whatever the class"

@@ -65,11 +65,13 @@ def workspace(tmp_path_factory):
 
 
 @cache
-def prepared(method: str, task: str, workspace, dtype: str = "float64", engine: str = "reference") -> Resolved:
+def prepared(
+    method: str, task: str, workspace, dtype: str = "float64", engine: str = "reference", epochs: int = 1
+) -> Resolved:
     overrides: list[tuple[str, object]] = [("task.test_limit", 20)]
     if METHODS[method].build is not None:
         overrides += [("network.hidden", [6, 5]), ("training.batch", 16), ("dtype", dtype)]
-    request = Request(method, task, epochs=1, limit=32, engine=engine, overrides=tuple(overrides))
+    request = Request(method, task, epochs=epochs, limit=32, engine=engine, overrides=tuple(overrides))
     return resolve(request, METHODS, TASKS, workspace)
 
 
@@ -156,12 +158,20 @@ def test_it_evaluates_the_same_again_by_sample_after_loading_and_by_the_fast_eng
     assert in_place or all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+def cut_short(_: dict[str, Any]) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.usefixtures("without_fingerprint")
 @pytest.mark.parametrize(("method", "task"), [tried(*pair) for pair in PAIRS])
-def test_a_whole_run_gives_a_record_and_again_the_same(method, task, workspace, tmp_path):
-    ready = prepared(method, task, workspace, dtype="float32")
+def test_a_whole_run_gives_a_record_and_cut_short_and_resumed_the_same(method, task, workspace, tmp_path):
+    ready, elsewhere = prepared(method, task, workspace, dtype="float32", epochs=2), workspace_at(tmp_path)
     first = perform(ready, workspace)
-    again = perform(ready, workspace_at(tmp_path))
+    if METHODS[method].build is not None:
+        with pytest.raises(KeyboardInterrupt):
+            perform(ready, elsewhere, cut_short)
+    again = perform(ready, elsewhere)
+    assert again[0].measured.get("resumed_after", [1]) == [1]
     assert perform(ready, workspace)[1]
     assert not again[1]
     assert first[0].content == again[0].content

@@ -222,6 +222,23 @@ def test_targets_are_left_as_they_are_by_a_metric_that_perfect_predictions_do_no
     assert replace(find_tasks()["mackey-glass"], load=lambda *_: data).read().test.targets.tolist() == [0, 1, 2]
 
 
+LAST = DenseSamples(np.zeros((3, 5, 2), np.float32), np.array([2, 1, 0]))
+WIDE = DenseSamples(np.zeros((3, 5, 2)), np.arange(3))
+
+
+@pytest.mark.parametrize("changed", [samples(1.0), LAST, WIDE, samples(scale=0.5)])
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_other_samples_of_a_task_of_ones_own_are_another_run_whatever_its_digest_says(split, changed):
+    task = replace(find_tasks()["digits"], load=lambda *_: data)
+    data = made()
+    shipped, own = task.read().identity(), replace(task, code="1").read().identity()
+    assert own == shipped | {"samples": own["samples"]}
+    data = made()
+    assert replace(task, code="1").read().identity() == own
+    data = made(**{split: changed})
+    assert replace(task, code="1").read().identity() != own
+
+
 def test_a_trial_needs_validation_samples(workspace):
     load = lambda *_: made(valid=samples(count=0, targets=0))  # noqa: E731
     tasks = {"digits": replace(find_tasks()["digits"], load=load)}
@@ -340,6 +357,17 @@ def test_methods_and_tasks_of_a_distribution_are_there_once_it_is_installed(inst
     assert find_methods()["visitor"].build is not None
     assert find_tasks()["visited"].family == "pixels"
     assert "visitor" in {row["name"] for row in command("list", "methods")[0]["methods"]}
+
+
+@pytest.mark.parametrize("helper", ["_net.py", "_net/__init__.py", "_net/deep/layers.py"])
+def test_the_code_of_a_file_includes_its_helpers(helper, tmp_path):
+    (tmp_path / "mine.py").write_text(METHODS)
+    (tmp_path / helper).parent.mkdir(parents=True, exist_ok=True)
+    codes = []
+    for number in (1, 2):
+        (tmp_path / helper).write_text(f"tau = {number}")
+        codes.append(find_methods([tmp_path])["visitor"].code)
+    assert len(set(codes)) == 2
 
 
 @pytest.mark.parametrize("point", ["pack", "pack.methods"])

@@ -88,6 +88,7 @@ class TaskData:
     step_ms: Annotated[float, Field(ge=0)] = 0.0  # length of a step; 0 where steps are no times
     representation: Representation  # what a number of the input is
     digest: Annotated[str, Field(min_length=1)]  # of the data read, before any binning: `content_digest`
+    samples: str = ""  # of a task of your own: digest of what its `DenseSamples` hold, whatever `digest` covers
     files: Mapping[str, str] = field(default_factory=dict)  # digest of each file read, by name
     train: Samples
     valid: Samples
@@ -129,7 +130,8 @@ class TaskData:
         """What a key says of the data."""
         names = ("name", "kind", "digest", "classes", "channels", "steps", "step_ms", "representation")
         sizes = {name: len(getattr(self, name)) for name in ("train", "valid", "test")}
-        return {name: getattr(self, name) for name in names} | {"sizes": sizes}
+        own = {"samples": self.samples} if self.samples else {}
+        return {name: getattr(self, name) for name in names} | {"sizes": sizes} | own
 
 
 def divided(

@@ -290,7 +290,8 @@ def version_of(one: Asked) -> int:
 
 def identity(r: Record) -> dict[str, Any]:
     """Return what a key says of the data."""
-    return {"name": r.task} | {name: r.data[name] for name in IDENTITY}
+    own = {"samples": r.data["samples"]} if "samples" in r.data else {}
+    return {"name": r.task} | {name: r.data[name] for name in IDENTITY} | own
 
 
 def expected_key(r: Record) -> str:

@@ -1,13 +1,14 @@
 """What a task is, and how tasks are found."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from delrec_bench.data.files import content_digest
 from delrec_bench.data.samples import DenseSamples, Samples
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError, RunError, nearest, no_room, raised
@@ -73,7 +74,7 @@ class Task:
             data = self.load(*where)
             for fault in _faults(self, data):
                 raise BenchError(f"task '{self.name}': {fault}")
-            return data
+            return replace(data, samples=_digest(data)) if self.code else data
         except (Exception, SystemExit) as error:
             if isinstance(error, BenchError | RunError) or no_room(error):
                 raise
@@ -84,6 +85,18 @@ class Task:
     def classifies(self) -> bool:
         """Whether what is predicted is a class; else a value."""
         return metric_named(self.metric).classifies
+
+
+def _digest(data: TaskData) -> str:
+    """A digest of all dense samples: a user's `digest` may be of less than was read, and a run's key must tell."""
+    arrays: dict[str, np.ndarray] = {}
+    for split in ("train", "valid", "test"):
+        if isinstance(part := getattr(data, split), DenseSamples):
+            parts = {"values": part.values, "targets": part.targets, "scale": torch.tensor([part.scale])}
+            for name, held in parts.items():
+                known = f"{split} {name} {held.dtype} {tuple(held.shape)}"
+                arrays[known] = held.contiguous().view(-1).view(torch.uint8).numpy()  # of bfloat16 numpy has none
+    return content_digest(arrays)
 
 
 def _faults(task: Task, data: Any) -> Iterator[str]:

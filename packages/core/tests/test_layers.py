@@ -66,6 +66,25 @@ def test_an_integer_delay_is_a_shift(delay, seed):
     assert torch.equal(second[1 + delay :], first[: 23 - delay]) and not second[: 1 + delay].any()
 
 
+class Wide(RecurrentDelays):
+    """Its triangle is wider than sigma says, as that of a subclass may be."""
+
+    def half_width(self):
+        return torch.full_like(self.sigma, 12.0)
+
+
+def test_a_subclass_may_have_a_half_width_of_its_own():
+    layer = Wide(8, neuron=LIF(), engine="reference", max_delay=5, delay_init=DelayInit("uniform", high=5)).double()
+    current = 2 * torch.rand(40, 3, 8, dtype=F64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        layer.weight *= 3
+        wanted = layer(current)
+        layer.engine = "cpu"
+        first, state, _ = layer(current[:15], return_state=True)
+        assert torch.equal(layer(current), wanted)
+        assert torch.equal(torch.cat([first, layer(current[15:], state)]), wanted)
+
+
 @pytest.mark.parametrize("delays", FORMS)
 @pytest.mark.parametrize("reset", ["soft", "hard"])
 def test_gradcheck_of_the_whole_layer(delays, reset):

@@ -274,6 +274,25 @@ class Unnamed(driven(lambda neuron, current: neuron.gain * current)):
         self.gain = nn.Parameter(torch.ones(size))
 
 
+class Buffered(LIF):
+    """It went on with its first gain after another state was loaded."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("gain", torch.tensor(1.0))
+
+    def step(self, current, state, coefficients):
+        return super().step(float(self.gain) * current, state, coefficients)
+
+
+class Counting(LIF):
+    count = 0.0
+
+    def step(self, current, state, coefficients):
+        self.count += 1e-9
+        return super().step(current + self.count, state, coefficients)
+
+
 @pytest.mark.parametrize(
     ("neuron", "why"),
     [
@@ -282,6 +301,8 @@ class Unnamed(driven(lambda neuron, current: neuron.gain * current)):
         (driven(lambda n, x: x if n.training else 2 * x), "its step reads self.training, which a trace would freeze"),
         (Dropped, "its step reads self.training, which a trace would freeze"),
         (driven(lambda n, x: x * (2 / len(x))), "its step reads the size of the batch, which a trace would freeze"),
+        (Buffered, "its step reads a tensor's value, which a trace would freeze"),
+        (Counting, "its step assigns self.count, which a trace would freeze: make it a state"),
         (Stateless, "it has no states"),
         (Ternary, "its step returns spikes other than 0 and 1"),
         (Unnamed, r"reads a tensor \(2,\) from outside: return it from coefficients\(\)"),

@@ -183,7 +183,7 @@ class RecurrentDelays(SpikingLayer):
         if sigma is not None:
             if not 0 <= sigma < math.inf:
                 raise ValueError(f"sigma = {sigma!r}: the spread is in steps, finite and at least 0")
-            if self.max_delay is not None:  # the longest tap
+            if self.max_delay is not None and type(self).half_width is RecurrentDelays.half_width:  # the longest tap
                 limit = math.ceil(1 + self.max_delay + (1 + sigma * (1 if self.spread is None else 2)))
         mask = None
         if self.training and self.dropout > 0:

@@ -30,6 +30,7 @@ from torch import Tensor, fx, nn
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from delrec.checks import warn
 
@@ -171,10 +172,12 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
     states = len(neuron.states)
     counts = {"current": 1, "old": states, "coefficients": coefficients, "g_spike": 1, "g_new": states}
     blind = _blind(neuron)
+    before = dict(vars(blind))
 
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
         primals = given["current"][0], tuple(given["old"]), tuple(given["coefficients"])
-        (spike, new), pull = torch.func.vjp(blind.step, *primals)
+        with _Frozen():
+            (spike, new), pull = torch.func.vjp(blind.step, *primals)
         g_current, g_old, g_coefficients = pull((given["g_spike"][0], tuple(given["g_new"])))
         return [spike], new, [g_current], g_old, g_coefficients
 
@@ -185,6 +188,8 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
     with _tracing, torch.autograd.set_detect_anomaly(False), ThreadPoolExecutor(1) as apart:  # other modes: per thread
         try:
             graph, other = apart.map(traced, (2, 3))
+        except RuleError:
+            raise
         except Exception as error:  # anything that a graph cannot hold
             if isinstance(error, AttributeError) and error.name == "training":
                 raise RuleError("its step reads self.training, which a trace would freeze") from error
@@ -192,6 +197,9 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
                 raise RuleError("its step branches on the value of a tensor: use torch.where") from error
             why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             raise RuleError(f"its step cannot be traced ({why})") from error
+    for name in vars(blind).keys() - {"handle", "traced"}:  # those that every assignment renews
+        if before.get(name, blind) is not vars(blind)[name]:
+            raise RuleError(f"its step assigns self.{name}, which a trace would freeze: make it a state")
     read = _Reader(graph, dtype)
     if read.listing() != _Reader(other, dtype).listing():
         raise RuleError("its step reads the size of the batch, which a trace would freeze")
@@ -204,6 +212,16 @@ def _blind(module: nn.Module) -> Any:
     blind.__dict__ = {name: value for name, value in vars(module).items() if name != "training"}
     blind.__dict__["_modules"] = {name: part and _blind(part) for name, part in module._modules.items()}
     return blind
+
+
+class _Frozen(TorchDispatchMode):
+    """Refuses to read a number out of a tensor, such as a buffer: the trace would keep today's."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._local_scalar_dense.default:
+            raise RuleError("its step reads a tensor's value, which a trace would freeze: use coefficients()")
+        return found
 
 
 def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
