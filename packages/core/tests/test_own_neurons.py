@@ -293,6 +293,18 @@ class Counting(LIF):
         return super().step(current + self.count, state, coefficients)
 
 
+class Watched(LIF):
+    """Its buffer was left with a tensor of the trace, and not renewed by later steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(0.0))
+
+    def step(self, current, state, coefficients):
+        self.mean = state[0].mean().detach()
+        return super().step(current, state, coefficients)
+
+
 @pytest.mark.parametrize(
     ("neuron", "why"),
     [
@@ -303,6 +315,7 @@ class Counting(LIF):
         (driven(lambda n, x: x * (2 / len(x))), "its step reads the size of the batch, which a trace would freeze"),
         (Buffered, "its step reads a tensor's value, which a trace would freeze"),
         (Counting, "its step assigns self.count, which a trace would freeze: make it a state"),
+        (Watched, "its step assigns self.mean, which a trace would freeze: make it a state"),
         (Stateless, "it has no states"),
         (Ternary, "its step returns spikes other than 0 and 1"),
         (Unnamed, r"reads a tensor \(2,\) from outside: return it from coefficients\(\)"),

@@ -172,7 +172,7 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
     states = len(neuron.states)
     counts = {"current": 1, "old": states, "coefficients": coefficients, "g_spike": 1, "g_new": states}
     blind = _blind(neuron)
-    before = dict(vars(blind))
+    before = vars(blind) | blind._buffers
 
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
         primals = given["current"][0], tuple(given["old"]), tuple(given["coefficients"])
@@ -197,8 +197,8 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
                 raise RuleError("its step branches on the value of a tensor: use torch.where") from error
             why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             raise RuleError(f"its step cannot be traced ({why})") from error
-    for name in vars(blind).keys() - {"handle", "traced"}:  # those that every assignment renews
-        if before.get(name, blind) is not vars(blind)[name]:
+    for name, value in (vars(blind) | blind._buffers).items():
+        if name not in ("handle", "traced") and before.get(name, blind) is not value:  # these two: by every assignment
             raise RuleError(f"its step assigns self.{name}, which a trace would freeze: make it a state")
     read = _Reader(graph, dtype)
     if read.listing() != _Reader(other, dtype).listing():
@@ -210,6 +210,7 @@ def _blind(module: nn.Module) -> Any:
     """Return the module, and in it its own, without `training`, which a trace would freeze."""
     blind = object.__new__(type(module))
     blind.__dict__ = {name: value for name, value in vars(module).items() if name != "training"}
+    blind.__dict__["_buffers"] = dict(module._buffers)  # a step may assign them
     blind.__dict__["_modules"] = {name: part and _blind(part) for name, part in module._modules.items()}
     return blind
 
