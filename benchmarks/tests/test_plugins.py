@@ -13,7 +13,7 @@ from delrec import Trainable
 from delrec_bench import plugins
 from delrec_bench.app.options import Places
 from delrec_bench.config import Request, resolve
-from delrec_bench.data.samples import DenseSamples
+from delrec_bench.data.samples import Counts, CountSamples, DenseSamples, Samples, Tripled
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import Method, MethodTable, find_methods
@@ -22,6 +22,7 @@ from delrec_bench.runs import perform
 from delrec_bench.runs.executors import Place
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
+from scipy.sparse import csr_array
 from torch.nn import Linear
 
 METHODS = """
@@ -224,19 +225,38 @@ def test_targets_are_left_as_they_are_by_a_metric_that_perfect_predictions_do_no
 
 LAST = DenseSamples(np.zeros((3, 5, 2), np.float32), np.array([2, 1, 0]))
 WIDE = DenseSamples(np.zeros((3, 5, 2)), np.arange(3))
+VOICED = DenseSamples(np.zeros((3, 5, 2), np.float32), np.arange(3))
+VOICED.speakers = np.arange(3)
 
 
-@pytest.mark.parametrize("changed", [samples(1.0), LAST, WIDE, samples(scale=0.5)])
+def counted(value=1, label=2, **settings):
+    spikes = csr_array(np.diag([1, 1, value]).repeat(4, axis=1)[:, :10].astype(np.uint16))
+    labels = np.array([0, 1, label])
+    return CountSamples(Counts("f", 5, 2, 5, 3, 2, spikes, labels, np.zeros(3)), np.arange(3), 5, **settings)
+
+
+def identity(code="1", **splits):
+    task = replace(find_tasks()["digits"], load=lambda *_: made(**splits), code=code)
+    return task.read().identity()
+
+
+@pytest.mark.parametrize("changed", [samples(1.0), LAST, WIDE, VOICED, samples(scale=0.5), counted()])
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_other_samples_of_a_task_of_ones_own_are_another_run_whatever_its_digest_says(split, changed):
-    task = replace(find_tasks()["digits"], load=lambda *_: data)
-    data = made()
-    shipped, own = task.read().identity(), replace(task, code="1").read().identity()
-    assert own == shipped | {"samples": own["samples"]}
-    data = made()
-    assert replace(task, code="1").read().identity() == own
-    data = made(**{split: changed})
-    assert replace(task, code="1").read().identity() != own
+    shipped, own = identity(code=""), identity()
+    assert own == shipped | {"samples": own["samples"]} == identity()
+    assert identity(**{split: changed}) != own
+
+
+def test_counts_and_samples_of_a_class_of_ones_own_are_told_apart_too():
+    class Own(Samples):
+        targets, batch = LAST.targets, LAST.batch
+
+    parts = [counted(), counted(value=2), counted(label=1), counted(binary=True), Own(), VOICED, samples()]
+    parts += [Tripled(counted()), Tripled(counted(value=2)), Tripled(counted(), shift=3)]
+    found = [identity(train=part)["samples"] for part in parts]
+    assert len(set(found)) == len(found)
+    assert found[0] == identity(train=counted())["samples"] and identity(valid=samples(count=0, targets=0))
 
 
 def test_a_trial_needs_validation_samples(workspace):

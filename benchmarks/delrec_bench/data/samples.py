@@ -42,6 +42,13 @@ class Samples(ABC):
     def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
         """Inputs of the samples `indices` (B,) as float32 (T, B, C) on a device."""
 
+    def content(self) -> dict[str, Tensor | np.ndarray]:
+        """All that determines the batches: a run on a task of one's own is another one where it differs.
+
+        A class of your own adds what it holds besides targets and speakers.
+        """
+        return {"targets": self.targets} | ({} if self.speakers is None else {"speakers": np.asarray(self.speakers)})
+
     def begin_epoch(self, seed: int, epoch: int) -> None:  # noqa: B027
         """Fix what is random in the samples (augmentation) by (seed, epoch); nothing without augmentation."""
 
@@ -61,6 +68,10 @@ class DenseSamples(Samples):
             self.values = self.values.unsqueeze(-1)
         self.targets = torch.from_numpy(np.ascontiguousarray(targets))
         self.scale = scale
+
+    def content(self) -> dict[str, Tensor | np.ndarray]:
+        """The stored numbers and their scale, too."""
+        return super().content() | {"values": self.values, "scale": np.asarray(self.scale)}
 
     def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
         """Inputs (T, B, C) of the samples `indices`."""
@@ -92,6 +103,12 @@ class CountSamples(Samples):
         self.counts, self.rows, self.steps, self.binary = counts, np.asarray(rows, np.int64), steps, binary
         self.targets = torch.from_numpy(counts.labels[self.rows].astype(np.int64))
         self.speakers = None if counts.speakers is None else counts.speakers[self.rows]
+
+    def content(self) -> dict[str, Tensor | np.ndarray]:
+        """The spikes of its rows, too."""
+        spikes = self.counts.spikes[self.rows]
+        held = {"spikes": spikes.data, "bins": spikes.indices, "ends": spikes.indptr}
+        return super().content() | held | {"shape": np.array([self.steps, self.counts.channels, self.binary])}
 
     def frames(self, indices: np.ndarray) -> np.ndarray:
         """Stored counts (B, T, C) before any conversion."""
@@ -140,6 +157,10 @@ class Tripled(Samples):
         labels = base.targets.numpy()
         self._alike = {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
         self.begin_epoch(0, 0)
+
+    def content(self) -> dict[str, Tensor | np.ndarray]:
+        """Those of the samples that are augmented, and the largest shift."""
+        return super().content() | self.base.content() | {"shift": np.array(self.shift)}
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
         """Draw shifts, partners and thinning anew."""

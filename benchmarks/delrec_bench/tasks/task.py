@@ -88,14 +88,15 @@ class Task:
 
 
 def _digest(data: TaskData) -> str:
-    """A digest of all dense samples: a user's `digest` may be of less than was read, and a run's key must tell."""
+    """A digest of all samples: a user's `digest` may be of less than was read, and a run's key must tell."""
     arrays: dict[str, np.ndarray] = {}
     for split in ("train", "valid", "test"):
-        if isinstance(part := getattr(data, split), DenseSamples):
-            parts = {"values": part.values, "targets": part.targets, "scale": torch.tensor([part.scale])}
-            for name, held in parts.items():
-                known = f"{split} {name} {held.dtype} {tuple(held.shape)}"
-                arrays[known] = held.contiguous().view(-1).view(torch.uint8).numpy()  # of bfloat16 numpy has none
+        part: Samples = getattr(data, split)
+        for name, held in part.content().items():
+            values = torch.as_tensor(held)
+            known = f"{split} {name} {values.dtype} {tuple(values.shape)}"
+            copied = torch.cat([values.detach().flatten()])  # an empty array may have a stride of 0
+            arrays[known] = copied.view(torch.uint8).numpy()  # numpy has no bfloat16
     return content_digest(arrays)
 
 
