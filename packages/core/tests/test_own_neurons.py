@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -293,16 +294,31 @@ class Counting(LIF):
         return super().step(current + self.count, state, coefficients)
 
 
-class Watched(LIF):
-    """Its buffer was left with a tensor of the trace, and not renewed by later steps."""
+SLOPE = torch.ones(1)
 
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(0.0))
 
-    def step(self, current, state, coefficients):
-        self.mean = state[0].mean().detach()
-        return super().step(current, state, coefficients)
+class Annealed(Surrogate):
+    """Its gradients stayed those of the first slope."""
+
+    def derivative(self, u):
+        return 1 / (1 + float(SLOPE) * u.abs())
+
+
+def remembering(remember):
+    """A LIF which keeps its membrane: it was left with a tensor of the trace, and not renewed by later steps."""
+
+    class Remembering(LIF):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.tensor(0.0))
+            self.seen, self.inner = {"last": [0.0]}, nn.Identity()
+            self.gain = nn.Parameter(torch.tensor(0.0))
+
+        def step(self, current, state, coefficients):
+            remember(self, state[0].mean().detach())
+            return super().step(current, state, coefficients)
+
+    return Remembering
 
 
 @pytest.mark.parametrize(
@@ -314,8 +330,15 @@ class Watched(LIF):
         (Dropped, "its step reads self.training, which a trace would freeze"),
         (driven(lambda n, x: x * (2 / len(x))), "its step reads the size of the batch, which a trace would freeze"),
         (Buffered, "its step reads a tensor's value, which a trace would freeze"),
-        (Counting, "its step assigns self.count, which a trace would freeze: make it a state"),
-        (Watched, "its step assigns self.mean, which a trace would freeze: make it a state"),
+        (driven(lambda n, x: x * SLOPE.tolist()[0]), "its step reads a tensor's value"),
+        (partial(LIF, surrogate=Annealed()), "its step reads a tensor's value, which a trace would freeze"),
+        (Counting, "its step changes self.count, which a trace would freeze: make it a state"),
+        (remembering(lambda n, u: setattr(n, "mean", u)), "its step changes self.mean, which a trace would freeze"),
+        (remembering(lambda n, u: setattr(n, "gain", nn.Parameter(u))), "its step changes self.gain"),
+        (remembering(lambda n, u: setattr(n.inner, "last", u)), "its step changes self.inner.last"),
+        (remembering(lambda n, u: n.register_buffer("last", u)), "its step changes self.last"),
+        (remembering(lambda n, u: n.seen["last"].__setitem__(0, u)), "its step changes self.seen"),
+        (remembering(lambda n, u: n.seen.__setitem__("now", u)), "its step changes self.seen"),
         (Stateless, "it has no states"),
         (Ternary, "its step returns spikes other than 0 and 1"),
         (Unnamed, r"reads a tensor \(2,\) from outside: return it from coefficients\(\)"),
@@ -324,15 +347,16 @@ class Watched(LIF):
 def test_what_cannot_be_compiled_runs_on_the_reference_with_one_warning(monkeypatch, neuron, why):
     monkeypatch.setattr(interface, "_warned", set())
     layer = SpikingLayer(2, neuron=neuron())
+    name = type(layer.neuron).__name__
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         spikes = [layer(torch.full((3, 1, 2), 0.6)) for _ in range(2)]
     assert layer.engine_used == "reference" and torch.equal(spikes[0], spikes[1]) and spikes[0].sum() > 0
     (told,) = [str(w.message) for w in seen if w.category is RuntimeWarning]
     layer.engine = "cpu"
-    with pytest.raises(EngineError, match=f"cannot compile {neuron.__name__}: .*{why}.*engine='auto' or 'reference'"):
+    with pytest.raises(EngineError, match=f"cannot compile {name}: .*{why}.*engine='auto' or 'reference'"):
         layer(torch.ones(3, 1, 2))
-    assert f"cannot compile {neuron.__name__}" in told
+    assert f"cannot compile {name}" in told
 
 
 def returning(result):

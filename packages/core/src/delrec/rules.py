@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from delrec.neurons import Neuron
 
 _tracing = threading.Lock()  # torch's tracer replaces functions of whole modules
+READS = "its step reads a tensor's value, which a trace would freeze: use coefficients()"
 CONDITIONS = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"))
 
 
@@ -172,13 +174,13 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
     states = len(neuron.states)
     counts = {"current": 1, "old": states, "coefficients": coefficients, "g_spike": 1, "g_new": states}
     blind = _blind(neuron)
-    before = vars(blind) | blind._buffers
+    before = _held(blind)
 
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
         primals = given["current"][0], tuple(given["old"]), tuple(given["coefficients"])
-        with _Frozen():
+        with _Unread(), _Unlisted():
             (spike, new), pull = torch.func.vjp(blind.step, *primals)
-        g_current, g_old, g_coefficients = pull((given["g_spike"][0], tuple(given["g_new"])))
+            g_current, g_old, g_coefficients = pull((given["g_spike"][0], tuple(given["g_new"])))
         return [spike], new, [g_current], g_old, g_coefficients
 
     def traced(batch: int) -> fx.GraphModule:
@@ -197,9 +199,9 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
                 raise RuleError("its step branches on the value of a tensor: use torch.where") from error
             why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             raise RuleError(f"its step cannot be traced ({why})") from error
-    for name, value in (vars(blind) | blind._buffers).items():
-        if name not in ("handle", "traced") and before.get(name, blind) is not value:  # these two: by every assignment
-            raise RuleError(f"its step assigns self.{name}, which a trace would freeze: make it a state")
+    for name, held in _held(blind).items():
+        if held != before.get(name):
+            raise RuleError(f"its step changes self.{name}, which a trace would freeze: make it a state")
     read = _Reader(graph, dtype)
     if read.listing() != _Reader(other, dtype).listing():
         raise RuleError("its step reads the size of the batch, which a trace would freeze")
@@ -207,22 +209,44 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
 
 
 def _blind(module: nn.Module) -> Any:
-    """Return the module, and in it its own, without `training`, which a trace would freeze."""
+    """Return the module, and in it its own, without `training`, which a trace would freeze.
+
+    Its lists and dictionaries are copies, as a step may change them.
+    """
     blind = object.__new__(type(module))
-    blind.__dict__ = {name: value for name, value in vars(module).items() if name != "training"}
-    blind.__dict__["_buffers"] = dict(module._buffers)  # a step may assign them
+    held = {name: value for name, value in vars(module).items() if name not in ("training", "_modules")}
+    blind.__dict__ = pytree.tree_map(lambda leaf: leaf, held)
     blind.__dict__["_modules"] = {name: part and _blind(part) for name, part in module._modules.items()}
     return blind
 
 
-class _Frozen(TorchDispatchMode):
+def _held(module: nn.Module) -> dict[str, list[int]]:
+    """Return which objects each attribute of a module and of its own holds, in its lists and dictionaries too."""
+    found: dict[str, list[int]] = {}
+    for path, part in module.named_modules():
+        for name, value in {**vars(part), **part._buffers, **part._parameters}.items():
+            if name not in ("handle", "traced", "_modules", "_buffers", "_parameters"):  # the first by each assignment
+                found[f"{path}.{name}".lstrip(".")] = [id(leaf) for leaf in pytree.tree_leaves(value)]
+    return found
+
+
+class _Unread(TorchDispatchMode):
     """Refuses to read a number out of a tensor, such as a buffer: the trace would keep today's."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         if func is torch.ops.aten._local_scalar_dense.default:
-            raise RuleError("its step reads a tensor's value, which a trace would freeze: use coefficients()")
+            raise RuleError(READS)
         return found
+
+
+class _Unlisted(TorchFunctionMode):
+    """Refuses what reads many numbers at once, which no dispatch sees."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.tolist, Tensor.numpy, Tensor.__array__):
+            raise RuleError(READS)
+        return func(*args, **(kwargs or {}))
 
 
 def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
