@@ -130,7 +130,7 @@ def test_delays_of_a_modules_own_and_spreads_are_counted_apart():
     counts = count_parameters(Delayed())
     assert [counts[kind] for kind in ("weights", "delays", "neuron")] == [3 * 4 + 4 + 16, 5 + 2 + 4 + 4, 0]
     assert [counts[kind] for kind in ("spreads", "learned_delays", "frozen")] == [4, 7, 4]
-    for wrong in (("lagg",), "lag"):  # the second lists three letters
+    for wrong in (("lagg",), "lag", ("fixed",), ("loss",)):  # the second lists three letters, the others are no tensors
         Delayed.delay_parameters = wrong
-        with pytest.raises(AttributeError, match=f"Delayed.delay_parameters lists '{wrong[0]}', which it"):
+        with pytest.raises(AttributeError, match=f"Delayed.delay_parameters lists '{wrong[0]}', which is no parameter"):
             count_parameters(Delayed())

@@ -22,14 +22,15 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
     A parameter is a delay if it is named `delay`, `delays` or `spread`, or listed in its module's class attribute
     `delay_parameters`; those of `delrec.Neuron` subclasses are the neuron's; the rest are "norm" in normalisation
     layers and "weights" elsewhere. trainable: leave out parameters that are not trained. Raises AttributeError for a
-    name in `delay_parameters` that the module does not have.
+    name in `delay_parameters` that is no parameter of the module.
     """
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in ("weights", "norm", "delays", "neuron")}
     parts = check_module(module).modules()
     for part in module.modules():
-        if absent := [name for name in getattr(type(part), "delay_parameters", ()) if not hasattr(part, name)]:
-            where = f"{type(part).__name__}.delay_parameters"
-            raise AttributeError(f"{where} lists '{absent[0]}', which it does not have: give its names, as in ('lag',)")
+        for name in getattr(type(part), "delay_parameters", ()):
+            if not isinstance(getattr(part, name, ""), Tensor | None):
+                where = f"{type(part).__name__}.delay_parameters"
+                raise AttributeError(f"{where} lists '{name}', which is no parameter: give its names, as in ('lag',)")
     neurons = {part for neuron in parts if isinstance(neuron, Neuron) for part in neuron.modules()}
     for path, parameter in module.named_parameters():
         part, name = place(module, path)
