@@ -63,8 +63,8 @@ class Neuron(nn.Module):
 
     Create parameters in `make_parameters`. Compiled engines trace `step` once, so any value it reads from `self` is
     frozen until you assign an attribute of the neuron. A step that reads `self.training` or the value of a tensor,
-    assigns an attribute, or may return spikes other than 0 and 1, is not compiled. Assigning an attribute listed in
-    `fixed` raises AttributeError.
+    changes what the neuron holds, or may return spikes other than 0 and 1, is not compiled. Assigning an attribute
+    listed in `fixed` raises AttributeError.
 
     Compiled engines pass a gradient to every state, 0 where it has none. Where a slope is infinite, as that of sqrt at
     0, this gives NaN, as 0 * infinity does in torch: clamp the argument.
