@@ -44,6 +44,9 @@ def test_deployed_holds_any_module_as_on_hardware_and_restores_all():
     assert {n: m.training for n, m in model.named_modules()} == modes and not model.frozen.training
     assert all(torch.equal(before[n], value) for n, value in model.state_dict().items())
     assert model.delayed.kernel == "gauss"
+    with deployed(model):
+        model.double()  # makes other buffers
+    assert all(torch.equal(before[n], value.to(before[n].dtype)) for n, value in model.state_dict().items())
 
 
 def test_parameter_groups_tell_delays_apart_and_spare_them_decay():

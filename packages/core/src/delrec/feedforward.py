@@ -43,7 +43,8 @@ class FeedforwardDelays(Layer):
 
     Args:
         inputs, outputs: Sizes of the last axis.
-        window: K, the length of the kernel in steps.
+        window: K, the length of the kernel in steps. Positions count from its middle: a state that was saved with
+            another window has other delays here.
         kernel: The shape: "v1" max(0, 1-|x|); "gauss" exp(-x^2 / (2 s^2)) with s = |spread| + 0.27; "max" max(0, s-|x|)
             with s = |spread| + 1.
         kernel_count: Elements per connection.
@@ -242,7 +243,7 @@ class FeedforwardDelays(Layer):
     def _deploy(self) -> Iterator[None]:
         kernel, self.kernel = self.kernel, "v1"  # a gauss of spread 0 still has width 0.27
         try:
-            with rounded(self, self.position, self.spread):
+            with rounded(self, "position", "spread"):
                 yield
         finally:
             self.kernel = kernel

@@ -91,22 +91,25 @@ def deployed(module: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def rounded(layer: Any, delay: Tensor | None, spread: Tensor) -> Iterator[None]:
-    """Run a block with the delay of a layer rounded and its spread 0, as its `rounding` says, and restore both."""
-    held = [(t, t.detach().clone()) for t in (delay, spread) if t is not None]
+def rounded(layer: Any, delay: str, spread: str) -> Iterator[None]:
+    """Run a block with the delay of a layer rounded and its spread 0, as its `rounding` says, and restore both.
+
+    Both are names, as a change of dtype inside the block makes other tensors.
+    """
+    held = {n: t.detach().clone() for n in (delay, spread) if (t := getattr(layer, n)) is not None}
     rounds = layer.rounding != "none"
     if rounds and (made := [n for n in ("delay", "position") if hasattr(layer, n) and n not in layer._parameters]):
         raise NotImplementedError(f"{made[0]} has a parametrization or is pruned: remove that to round and deploy it")
     try:
         if rounds:
             layer.round_()
-        spread.zero_()
+        getattr(layer, spread).zero_()
         yield
     finally:
         with torch.no_grad():
-            for tensor, value in held:
-                if tensor is spread or layer.rounding != "in-place":
-                    tensor.copy_(value)
+            for name, value in held.items():
+                if name == spread or layer.rounding != "in-place":
+                    getattr(layer, name).copy_(value)
 
 
 def exact_dtype(dtype: torch.dtype | None) -> torch.dtype:

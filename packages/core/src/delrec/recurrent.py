@@ -171,7 +171,7 @@ class RecurrentDelays(SpikingLayer):
             self.delay.copy_(_delays.round_delays(_delays.project(self.delay, self.max_delay)))
 
     def _deploy(self) -> AbstractContextManager[None]:
-        return rounded(self, self.delay, self.sigma)
+        return rounded(self, "delay", "sigma")
 
     def _connections(self, current: Tensor) -> dict[str, Any]:
         if self.weight.device != current.device:
