@@ -115,7 +115,7 @@ def bound(asked: Asked, folder: str | None, methods: MethodTable, tasks: TaskTab
     if run_key(asked.configuration, data.identity()) != asked.key:
         raise BenchError(
             f"run {asked.key[:12]} of {asked.method} used other data for {asked.task} than is here, "
-            f"{data.digest[:12]}; give the folder of the same files with --data DIR"
+            f"{data.digest[:12]}; give a folder of the same name and files with --data DIR"
         )
     return Resolved(asked, method, data)
 

@@ -43,7 +43,7 @@ class Samples(ABC):
         """Inputs of the samples `indices` (B,) as float32 (T, B, C) on a device."""
 
     def content(self) -> dict[str, Tensor | np.ndarray]:
-        """All that determines the batches: a run on a task of one's own is another one where it differs.
+        """What determines the batches, by name. If it changes, a run on a task of your own is a new run.
 
         A class of your own adds what it holds besides targets and speakers.
         """
@@ -70,7 +70,7 @@ class DenseSamples(Samples):
         self.scale = scale
 
     def content(self) -> dict[str, Tensor | np.ndarray]:
-        """The stored numbers and their scale, too."""
+        """What determines the batches: stored numbers, their scale, targets and speakers."""
         return super().content() | {"values": self.values, "scale": np.asarray(self.scale)}
 
     def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
@@ -105,7 +105,7 @@ class CountSamples(Samples):
         self.speakers = None if counts.speakers is None else counts.speakers[self.rows]
 
     def content(self) -> dict[str, Tensor | np.ndarray]:
-        """The spikes of its rows, too."""
+        """What determines the batches: spikes, shape, targets and speakers of the chosen rows."""
         spikes = self.counts.spikes[self.rows]
         held = {"spikes": spikes.data, "bins": spikes.indices, "ends": spikes.indptr}
         return super().content() | held | {"shape": np.array([self.steps, self.counts.channels, self.binary])}
@@ -159,8 +159,8 @@ class Tripled(Samples):
         self.begin_epoch(0, 0)
 
     def content(self) -> dict[str, Tensor | np.ndarray]:
-        """Those of the samples that are augmented, and the largest shift."""
-        return super().content() | self.base.content() | {"shift": np.array(self.shift)}
+        """What determines the batches: the samples that are augmented, and the largest shift."""
+        return self.base.content() | {"shift": np.array(self.shift)}
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
         """Draw shifts, partners and thinning anew."""

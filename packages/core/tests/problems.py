@@ -187,3 +187,13 @@ def delays_agree(case, engine, device, whole=False, **options):
         layer.round_()
     found = [delays_outcome(layer, x, name) for name in (engine, "reference")]
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+
+
+def driven(drive):
+    """A LIF whose current is drive(neuron, current), which is not in its step's own code."""
+
+    class Driven(LIF):
+        def step(self, current, state, coefficients):
+            return super().step(drive(self, current), state, coefficients)
+
+    return Driven

@@ -1,23 +1,19 @@
-"""Neurons and surrogates as users write them: on the compiled engine as on the reference, or refused by name."""
+"""Neurons and surrogates as users write them: on the compiled engine as on the reference."""
 
 import copy
 import pickle
 import subprocess
 import sys
-import warnings
 from dataclasses import dataclass
-from functools import partial
 
 import pytest
 import torch
 from delrec import LIF, EventNetwork, Neuron, RecurrentDelays, SpikingLayer, Stateful, Surrogate
-from delrec import engines as interface
 from delrec.engines import EngineError
 from delrec.engines.cpu.codegen import NUMBA
 from delrec.engines.cpu.scan_kernels import SCANS
-from delrec.rules import RuleError
 from delrec.testing import check_rules
-from problems import TRITON, assert_equal, problem, run
+from problems import TRITON, assert_equal, driven, problem, run
 from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -231,177 +227,6 @@ def test_a_surrogate_needs_only_its_derivative(compiled):
     assert Bump(0.5) == Bump(0.5) != Bump(0.7)
 
 
-def driven(drive):
-    """A LIF whose current is drive(neuron, current), which is not in its step's own code."""
-
-    class Driven(LIF):
-        def step(self, current, state, coefficients):
-            return super().step(drive(self, current), state, coefficients)
-
-    return Driven
-
-
-class Stateless(Neuron):
-    states = ()
-
-    def step(self, current, state, coefficients):
-        return self.spike(current - 0.5), ()
-
-
-class Ternary(Neuron):
-    """Its spikes are -1, 0 and 1: engines that keep them as bits took -1 for 1."""
-
-    states = ("membrane",)
-
-    def step(self, current, state, coefficients):
-        h = 0.8 * state[0] + current
-        spike = self.spike(h - 1) - self.spike(-h - 1)
-        return spike, (h - spike,)
-
-
-class Dropped(LIF):
-    """It trained without dropout if it was evaluated first."""
-
-    def __init__(self):
-        super().__init__()
-        self.drop = nn.Dropout(0.0)
-
-    def step(self, current, state, coefficients):
-        return super().step(self.drop(current), state, coefficients)
-
-
-class Unnamed(driven(lambda neuron, current: neuron.gain * current)):
-    def make_parameters(self, size):
-        self.gain = nn.Parameter(torch.ones(size))
-
-
-class Buffered(LIF):
-    """It went on with its first gain after another state was loaded."""
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("gain", torch.tensor(1.0))
-
-    def step(self, current, state, coefficients):
-        return super().step(float(self.gain) * current, state, coefficients)
-
-
-class Counting(LIF):
-    count = 0.0
-
-    def step(self, current, state, coefficients):
-        self.count += 1e-9
-        return super().step(current + self.count, state, coefficients)
-
-
-SLOPE = torch.ones(1)
-
-
-class Annealed(Surrogate):
-    """Its gradients stayed those of the first slope."""
-
-    def derivative(self, u):
-        return 1 / (1 + float(SLOPE) * u.abs())
-
-
-def remembering(remember):
-    """A LIF which keeps its membrane: it was left with a tensor of the trace, and not renewed by later steps."""
-
-    class Remembering(LIF):
-        def __init__(self):
-            super().__init__()
-            self.register_buffer("mean", torch.tensor(0.0))
-            self.seen, self.inner = {"last": [0.0]}, nn.Identity()
-            self.gain = nn.Parameter(torch.tensor(0.0))
-
-        def step(self, current, state, coefficients):
-            remember(self, state[0].mean().detach())
-            return super().step(current, state, coefficients)
-
-    return Remembering
-
-
-@pytest.mark.parametrize(
-    ("neuron", "why"),
-    [
-        (driven(lambda n, x: x + x.cumsum(-1) * 0.1), "uses the operator cumsum, which this engine does not support"),
-        (driven(lambda n, x: x if bool((x > 0).any()) else -x), "branches on the value of a tensor: use torch.where"),
-        (driven(lambda n, x: x if n.training else 2 * x), "its step reads self.training, which a trace would freeze"),
-        (Dropped, "its step reads self.training, which a trace would freeze"),
-        (driven(lambda n, x: x * (2 / len(x))), "its step reads the size of the batch, which a trace would freeze"),
-        (Buffered, "its step reads a tensor's value, which a trace would freeze"),
-        (driven(lambda n, x: x * SLOPE.tolist()[0]), "its step reads a tensor's value"),
-        (partial(LIF, surrogate=Annealed()), "its step reads a tensor's value, which a trace would freeze"),
-        (Counting, "its step changes self.count, which a trace would freeze: make it a state"),
-        (remembering(lambda n, u: setattr(n, "mean", u)), "its step changes self.mean, which a trace would freeze"),
-        (remembering(lambda n, u: setattr(n, "gain", nn.Parameter(u))), "its step changes self.gain"),
-        (remembering(lambda n, u: setattr(n.inner, "last", u)), "its step changes self.inner.last"),
-        (remembering(lambda n, u: n.register_buffer("last", u)), "its step changes self.last"),
-        (remembering(lambda n, u: n.seen["last"].__setitem__(0, u)), "its step changes self.seen"),
-        (remembering(lambda n, u: n.seen.__setitem__("now", u)), "its step changes self.seen"),
-        (Stateless, "it has no states"),
-        (Ternary, "its step returns spikes other than 0 and 1"),
-        (Unnamed, r"reads a tensor \(2,\) from outside: return it from coefficients\(\)"),
-    ],
-)
-def test_what_cannot_be_compiled_runs_on_the_reference_with_one_warning(monkeypatch, neuron, why):
-    monkeypatch.setattr(interface, "_warned", set())
-    layer = SpikingLayer(2, neuron=neuron())
-    name = type(layer.neuron).__name__
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        spikes = [layer(torch.full((3, 1, 2), 0.6)) for _ in range(2)]
-    assert layer.engine_used == "reference" and torch.equal(spikes[0], spikes[1]) and spikes[0].sum() > 0
-    (told,) = [str(w.message) for w in seen if w.category is RuntimeWarning]
-    layer.engine = "cpu"
-    with pytest.raises(EngineError, match=f"cannot compile {name}: .*{why}.*engine='auto' or 'reference'"):
-        layer(torch.ones(3, 1, 2))
-    assert f"cannot compile {name}" in told
-
-
-def returning(result):
-    class Odd(Neuron):
-        states = ("membrane", "fatigue")
-
-        def step(self, current, state, coefficients):
-            return result(self.spike(current), state)
-
-    return Odd()
-
-
-@pytest.mark.parametrize(
-    ("result", "error", "words"),
-    [
-        (lambda spike, state: spike, TypeError, r"step of Odd returns a tensor \(2, 4\): .*\(membrane, fatigue,\)"),
-        (lambda spike, state: (spike, state[0]), TypeError, r"returns \(a tensor \(2, 4\), a tensor \(2, 4\)\)"),
-        (lambda spike, state: (spike, state[:1]), ValueError, "returns 1 states of 2: membrane, fatigue"),
-        (lambda spike, state: (spike, (state[0], 0.0)), ValueError, "fatigue as a float: each is a tensor"),
-        (lambda spike, state: (spike.sum(), state), ValueError, r"the spike as a tensor \(\): each is"),
-        (lambda spike, state: (spike, (state[0], spike > 0)), ValueError, "fatigue as torch.bool: give floating"),
-        (lambda spike, state: (spike > 0, state), ValueError, "the spike as torch.bool: give floating"),
-    ],
-)
-def test_what_a_step_returns_is_checked_when_the_layer_is_built(result, error, words):
-    with pytest.raises(error, match=words):
-        SpikingLayer(4, neuron=returning(result))
-
-
-@pytest.mark.parametrize(
-    ("method", "returned", "error", "words"),
-    [
-        ("coefficients", (torch.full((3, 6), 0.5),) * 3, ValueError, r"returns \(3, 6\): each is a number"),
-        ("coefficients", 0.5, TypeError, "returns a float: give a tuple"),
-        ("initial", (0.3, 0.3), ValueError, r"gives \(.*\): give one value for each of \('membrane',\)"),
-        ("initial", (), ValueError, r"gives \(\): give one value"),
-        ("start_states", torch.zeros(2, 6), ValueError, r"initial\(\) of Odd gives a tensor \(2, 6\): give one value"),
-    ],
-)
-def test_what_its_other_methods_return_is_checked_when_the_layer_is_built(method, returned, error, words):
-    odd = type("Odd", (LIF,), {method: lambda *given: returned})
-    with pytest.raises(error, match=words):
-        SpikingLayer(6, neuron=odd())
-
-
 def test_a_number_of_coefficients_that_changes_is_an_error(compiled):
     """A kernel read beyond its table: other numbers on every call."""
 
@@ -414,20 +239,6 @@ def test_a_number_of_coefficients_that_changes_is_an_error(compiled):
     for other in (layer.eval(), lambda x: EventNetwork([layer], batch=1).run(x)):
         with pytest.raises(ValueError, match=r"coefficients\(\) .* returned 3 values when it was compiled, and now 1"):
             other(torch.ones(3, 1, 2))
-
-
-def test_a_condition_times_a_number_is_computed_as_in_torch():
-    """torch computes it in its default dtype: a kernel of a float64 layer differed in the ninth digit."""
-    for factor in (
-        lambda neuron, x: x + (x < 0.1) * 0.3,
-        lambda neuron, x: x * (((x < 0.1) + 1) * 0.3),
-        lambda neuron, x: x * torch.exp(x < 0.1),
-        lambda neuron, x: x * torch.exp(torch.where(x < 0.1, 0.3, 0.1)),
-    ):
-        neuron = driven(factor)().attach(4)
-        with pytest.raises(RuleError, match=r"computes in torch.float32 where the layer computes in torch.float64"):
-            neuron.rules(torch.float64)
-        assert neuron.rules(torch.float32)
 
 
 class Copies(TorchDispatchMode):

@@ -74,7 +74,7 @@ def deployed(module: nn.Module) -> Iterator[nn.Module]:
     """Run a block with every layer of `module`, any `nn.Module`, as on hardware: delays rounded, sigma 0, evaluation.
 
     Afterwards, also after an exception, delays (unless a layer's rounding is "in-place"), sigma and training flags are
-    restored, whatever was loaded inside (with assign=False). Not between a forward pass and its backward pass, which
+    restored, whatever was loaded inside. Not between a forward pass and its backward pass, which
     torch then refuses: values change in place.
     """
     modes = [(part, part.training) for part in check_module(module).modules()]
