@@ -259,6 +259,27 @@ def test_counts_and_samples_of_a_class_of_ones_own_are_told_apart_too():
     assert found[0] == identity(train=counted())["samples"] and identity(valid=samples(count=0, targets=0))
 
 
+def test_arrays_of_a_class_of_ones_own_count_by_their_values():
+    """A view with a negative stride, or numbers of another byte order, ended the run."""
+
+    class Own(Samples):
+        targets, batch = LAST.targets, LAST.batch
+
+        def __init__(self, held):
+            self.held = held
+
+        def content(self):
+            return super().content() | {"held": self.held}
+
+    def digest(held):
+        return identity(train=Own(held))["samples"]
+
+    assert digest(np.arange(3)[::-1]) == digest(np.array([2, 1, 0])) == digest(np.array([2, 1, 0]).astype(">i8"))
+    assert digest(np.array(["a", "b"])) != digest(np.array(["a", "c"]))
+    with pytest.raises(BenchError, match="held of train holds Python objects: give numbers"):
+        digest(np.array([None, 1]))
+
+
 def test_a_trial_needs_validation_samples(workspace):
     load = lambda *_: made(valid=samples(count=0, targets=0))  # noqa: E731
     tasks = {"digits": replace(find_tasks()["digits"], load=load)}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from delrec_bench.data.files import content_digest
 from delrec_bench.data.samples import DenseSamples, Samples
@@ -93,10 +94,14 @@ def _digest(data: TaskData) -> str:
     for split in ("train", "valid", "test"):
         part: Samples = getattr(data, split)
         for name, held in part.content().items():
-            values = torch.as_tensor(held)
-            known = f"{split} {name} {values.dtype} {tuple(values.shape)}"
-            copied = torch.cat([values.detach().flatten()])  # an empty array may have a stride of 0
-            arrays[known] = copied.view(torch.uint8).numpy()  # numpy has no bfloat16
+            if isinstance(held, Tensor):
+                known = f"{split} {name} {held.dtype} {tuple(held.shape)}"
+                copied = torch.cat([held.detach().flatten()])  # an empty array may have a stride of 0
+                arrays[known] = copied.view(torch.uint8).numpy()  # numpy has no bfloat16
+            else:
+                array = arrays[f"{split} {name}"] = np.asarray(held)
+                if array.dtype.hasobject:  # its bytes are addresses
+                    raise BenchError(f"task '{data.name}': {name} of {split} holds Python objects: give numbers")
     return content_digest(arrays)
 
 

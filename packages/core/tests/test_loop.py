@@ -49,6 +49,18 @@ def test_deployed_holds_any_module_as_on_hardware_and_restores_all():
     assert all(torch.equal(before[n], value.to(before[n].dtype)) for n, value in model.state_dict().items())
 
 
+def test_what_is_loaded_inside_deployed_stays_the_callers():
+    """Restoring delays and sigma wrote them into the tensors of the loaded state."""
+    layer = RecurrentDelays(4, sigma=3.0, delay_init=DelayInit("uniform", high=9))
+    before = copy.deepcopy(layer.state_dict())
+    best = {name: value + 1 for name, value in before.items()}
+    with deployed(layer):
+        layer.load_state_dict(best, assign=True)
+    assert all(torch.equal(best[name], value + 1) for name, value in before.items())
+    assert torch.equal(layer.delay, before["delay"]) and layer.sigma == 3 and torch.equal(layer.weight, best["weight"])
+    assert {"delay", "weight"} <= {name for name, p in layer.named_parameters() if p.requires_grad}
+
+
 def test_parameter_groups_tell_delays_apart_and_spare_them_decay():
     model = made()
     groups = {g["name"]: g for g in parameter_groups(model, lr=1e-3, delay_lr=5e-2, weight_decay=1e-5)}

@@ -1,7 +1,9 @@
 """Neurons that are not compiled, or refused when a layer is built, each with the reason by name."""
 
+import threading
 import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -33,15 +35,68 @@ class Ternary(Neuron):
         return spike, (h - spike,)
 
 
-class Dropped(LIF):
-    """It trained without dropout if it was evaluated first."""
+class Part(nn.Module):
+    def forward(self, x):
+        return x if self.training else 0.5 * x
+
+
+class Inside(LIF):
+    """It trained as it was first evaluated."""
 
     def __init__(self):
         super().__init__()
-        self.drop = nn.Dropout(0.0)
+        self.part = Part()
 
     def step(self, current, state, coefficients):
-        return super().step(self.drop(current), state, coefficients)
+        return super().step(self.part(current), state, coefficients)
+
+
+class Bound(LIF):
+    """The method that it keeps is one of this neuron, not of a copy."""
+
+    def __init__(self):
+        super().__init__()
+        self.drive = self.scaled
+
+    def scaled(self, current):
+        return current if getattr(self, "training", False) else 2 * current
+
+    def step(self, current, state, coefficients):
+        return super().step(self.drive(current), state, coefficients)
+
+
+class Listed(LIF):
+    def __init__(self):
+        super().__init__()
+        self.parts = [Part()]
+
+    def step(self, current, state, coefficients):
+        return super().step(self.parts[0](current), state, coefficients)
+
+
+class Growing(LIF):
+    """It changes an object that is neither a list nor a dictionary."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = SimpleNamespace(steps=0)
+
+    def step(self, current, state, coefficients):
+        self.seen.steps += 1
+        return super().step(current + 1e-9 * self.seen.steps, state, coefficients)
+
+
+class Uncopied(LIF):
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+class Looped(LIF):
+    def __init__(self):
+        super().__init__()
+        self.notes = {}
+        self.notes["notes"] = self.notes
 
 
 class Unnamed(driven(lambda neuron, current: neuron.gain * current)):
@@ -101,12 +156,19 @@ def remembering(remember):
         (driven(lambda n, x: x + x.cumsum(-1) * 0.1), "uses the operator cumsum, which this engine does not support"),
         (driven(lambda n, x: x if bool((x > 0).any()) else -x), "branches on the value of a tensor: use torch.where"),
         (driven(lambda n, x: x if n.training else 2 * x), "its step reads self.training, which a trace would freeze"),
-        (Dropped, "its step reads self.training, which a trace would freeze"),
+        (driven(lambda n, x: x if getattr(n, "training", False) else 2 * x), "its step reads self.training"),
+        (Inside, "its step reads self.training, which a trace would freeze"),
+        (Bound, "its step reads self.training"),
+        (Listed, "its step reads self.training"),
         (driven(lambda n, x: x * (2 / len(x))), "its step reads the size of the batch, which a trace would freeze"),
         (Buffered, "its step reads a tensor's value, which a trace would freeze"),
         (driven(lambda n, x: x * SLOPE.tolist()[0]), "its step reads a tensor's value"),
+        (driven(lambda n, x: x if torch.equal(SLOPE, torch.ones(1)) else 2 * x), "on the value of a tensor"),
         (partial(LIF, surrogate=Annealed()), "its step reads a tensor's value, which a trace would freeze"),
         (Counting, "its step changes self.count, which a trace would freeze: make it a state"),
+        (Growing, "its step changes what it reads, which a trace would freeze"),
+        (Uncopied, r"its step cannot be traced \(TypeError: cannot pickle"),
+        (Looped, r"its step cannot be traced \(RecursionError"),
         (remembering(lambda n, u: setattr(n, "mean", u)), "its step changes self.mean, which a trace would freeze"),
         (remembering(lambda n, u: setattr(n, "gain", nn.Parameter(u))), "its step changes self.gain"),
         (remembering(lambda n, u: setattr(n.inner, "last", u)), "its step changes self.inner.last"),

@@ -94,9 +94,10 @@ def deployed(module: nn.Module) -> Iterator[nn.Module]:
 def rounded(layer: Any, delay: str, spread: str) -> Iterator[None]:
     """Run a block with the delay of a layer rounded and its spread 0, as its `rounding` says, and restore both.
 
-    Both are names, as a change of dtype inside the block makes other tensors.
+    Both are names: a change of dtype inside the block makes other tensors, and a loaded state may bring its own.
     """
-    held = {n: t.detach().clone() for n in (delay, spread) if (t := getattr(layer, n)) is not None}
+    own = {**layer._parameters, **layer._buffers}
+    held = {name: (t, t.detach().clone()) for name in (delay, spread) if (t := own.get(name)) is not None}
     rounds = layer.rounding != "none"
     if rounds and (made := [n for n in ("delay", "position") if hasattr(layer, n) and n not in layer._parameters]):
         raise NotImplementedError(f"{made[0]} has a parametrization or is pruned: remove that to round and deploy it")
@@ -107,9 +108,15 @@ def rounded(layer: Any, delay: str, spread: str) -> Iterator[None]:
         yield
     finally:
         with torch.no_grad():
-            for name, value in held.items():
-                if name == spread or layer.rounding != "in-place":
-                    getattr(layer, name).copy_(value)
+            for name, (tensor, value) in held.items():
+                now = getattr(layer, name)
+                if name == delay and layer.rounding == "in-place":
+                    continue
+                if now is tensor:
+                    now.copy_(value)
+                else:  # not in place: it may be a tensor of the caller
+                    other = value.to(now)
+                    setattr(layer, name, nn.Parameter(other, now.requires_grad) if name in layer._parameters else other)
 
 
 def exact_dtype(dtype: torch.dtype | None) -> torch.dtype:

@@ -14,6 +14,7 @@ computed again, and the current if the adjoint reads it:
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import linecache
 import sys
@@ -173,51 +174,55 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
         coefficients = len(neuron.coefficients())
     states = len(neuron.states)
     counts = {"current": 1, "old": states, "coefficients": coefficients, "g_spike": 1, "g_new": states}
-    blind = _blind(neuron)
-    before = _held(blind)
+    with _tracing, torch.autograd.set_detect_anomaly(False), ThreadPoolExecutor(1) as apart:  # other modes: per thread
+        try:
+            return _rules(apart.submit(_read, neuron, dtype, counts).result(), counts)
+        except RuleError:
+            raise
+        except Exception as error:  # anything that a graph cannot hold
+            if "data-dependent" in str(error):
+                raise RuleError("its step branches on the value of a tensor: use torch.where") from error
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise RuleError(f"its step cannot be traced ({why})") from error
+
+
+def _read(neuron: Any, dtype: torch.dtype, counts: Mapping[str, int]) -> _Reader:
+    """Return the graph of a step and its adjoint, if it is the same in training and evaluation and for every batch.
+
+    It is taken from a copy, so that a step which changes what it holds leaves no tensor of a trace in the neuron.
+    """
+    tensors = (v for part in neuron.modules() for v in vars(part).values() if isinstance(v, Tensor))
+    memo: dict[int, Any] = {id(v): v for v in tensors}  # such as a pruned parameter, which torch cannot copy
+    twin = copy.deepcopy(neuron, memo)  # and the memo keeps what it held at first, so that no id is given twice
+    held = _held(twin)
 
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
         primals = given["current"][0], tuple(given["old"]), tuple(given["coefficients"])
         with _Unread(), _Unlisted():
-            (spike, new), pull = torch.func.vjp(blind.step, *primals)
+            (spike, new), pull = torch.func.vjp(twin.step, *primals)
             g_current, g_old, g_coefficients = pull((given["g_spike"][0], tuple(given["g_new"])))
         return [spike], new, [g_current], g_old, g_coefficients
 
-    def traced(batch: int) -> fx.GraphModule:
-        given = {n: [torch.full((batch, size), 0.5, dtype=dtype) for _ in range(c)] for n, c in counts.items()}
-        return make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given)
+    def traced(batch: int) -> _Reader:
+        given = {n: [torch.full((batch, twin.size), 0.5, dtype=dtype) for _ in range(c)] for n, c in counts.items()}
+        return _Reader(make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given), dtype)
 
-    with _tracing, torch.autograd.set_detect_anomaly(False), ThreadPoolExecutor(1) as apart:  # other modes: per thread
-        try:
-            graph, other = apart.map(traced, (2, 3))
-        except RuleError:
-            raise
-        except Exception as error:  # anything that a graph cannot hold
-            if isinstance(error, AttributeError) and error.name == "training":
-                raise RuleError("its step reads self.training, which a trace would freeze") from error
-            if "data-dependent" in str(error):
-                raise RuleError("its step branches on the value of a tensor: use torch.where") from error
-            why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            raise RuleError(f"its step cannot be traced ({why})") from error
-    for name, held in _held(blind).items():
-        if held != before.get(name):
+    first = traced(2)
+    for part in [p for p in memo.values() if isinstance(p, nn.Module)]:
+        part.training = not part.training
+    other = traced(3)
+    for name, now in _held(twin).items():
+        if now != held.get(name):
             raise RuleError(f"its step changes self.{name}, which a trace would freeze: make it a state")
-    read = _Reader(graph, dtype)
-    if read.listing() != _Reader(other, dtype).listing():
-        raise RuleError("its step reads the size of the batch, which a trace would freeze")
-    return _rules(read, counts)
+    if first.listing() != other.listing():
+        again, last = traced(2).listing(), traced(2).listing()
+        changes = "changes what it reads" if again != last else "reads self.training"
+        why = changes if again != first.listing() else "reads the size of the batch"
+        raise RuleError(f"its step {why}, which a trace would freeze")
+    return first
 
 
-def _blind(module: nn.Module) -> Any:
-    """Return the module, and in it its own, without `training`, which a trace would freeze.
-
-    Its lists and dictionaries are copies, as a step may change them.
-    """
-    blind = object.__new__(type(module))
-    held = {name: value for name, value in vars(module).items() if name not in ("training", "_modules")}
-    blind.__dict__ = pytree.tree_map(lambda leaf: leaf, held)
-    blind.__dict__["_modules"] = {name: part and _blind(part) for name, part in module._modules.items()}
-    return blind
+_BOOKKEEPING = frozenset(("handle", "traced", "training", "_modules", "_buffers", "_parameters"))
 
 
 def _held(module: nn.Module) -> dict[str, list[int]]:
@@ -225,9 +230,12 @@ def _held(module: nn.Module) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for path, part in module.named_modules():
         for name, value in {**vars(part), **part._buffers, **part._parameters}.items():
-            if name not in ("handle", "traced", "_modules", "_buffers", "_parameters"):  # the first by each assignment
+            if name not in _BOOKKEEPING:
                 found[f"{path}.{name}".lstrip(".")] = [id(leaf) for leaf in pytree.tree_leaves(value)]
     return found
+
+
+_READING = {getattr(torch.ops.aten, name).default for name in ("_local_scalar_dense", "equal", "allclose")}
 
 
 class _Unread(TorchDispatchMode):
@@ -235,7 +243,7 @@ class _Unread(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten._local_scalar_dense.default:
+        if func in _READING:
             raise RuleError(READS)
         return found
 
@@ -244,7 +252,7 @@ class _Unlisted(TorchFunctionMode):
     """Refuses what reads many numbers at once, which no dispatch sees."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (Tensor.tolist, Tensor.numpy, Tensor.__array__):
+        if func in (Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.__repr__):
             raise RuleError(READS)
         return func(*args, **(kwargs or {}))
 
