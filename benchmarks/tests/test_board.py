@@ -122,8 +122,8 @@ def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
     quick, speech, *_ = next(line for line in board.lines if line.asked.method == "dcls").commands
     assert quick.endswith("--study leaderboard --profile quick --all --only-methods dcls")
     assert "--profile speech --data shd=DIR --data ssc=DIR --all" in speech
-    assert not any("missing" in text for text in made.footnotes), "of the others' runs nothing is to be said"
-    assert any("missing" in text for text in page.footnotes)
+    assert not any("planned" in text for text in made.footnotes), "of the others' runs nothing is to be said"
+    assert any("planned" in text for text in page.footnotes)
     assert "new, run here" in as_text(board.short())
     text = filled("md", made)
     assert "(`lif`, new, run here) |" in text and all(one in text for line in board.lines for one in line.commands)

@@ -165,6 +165,7 @@ def test_letters_are_eleven_pixels_high_in_a_column_of_370_and_long_names_leave_
     for name, page in pages.items():
         figure, made = drawn(name, page)
         (width,) = (float(found) for found in re.findall(r'<svg [^>]*width="([\d.]+)pt"', made.svg))
+        assert re.search(r'="[^"]*\d\.\d\d[ "]', made.svg) and not re.search(r'="[^"]*\d\.\d\d\d', made.svg), "brief"
         sizes = {float(size) for size in re.findall(r"font(?:-size)?: (?:\w+ )?([\d.]+)px", made.svg)}
         assert sizes and min(sizes) * min(4 / 3, 370 / width) >= 10.99, name
         figure.draw(FigureCanvasAgg(figure).get_renderer())

@@ -141,8 +141,8 @@ def test_what_a_reader_must_know_first_stands_in_the_footnotes():
     assert page.missing == [records[5].key] and not page.complete
     missing, note, exploratory = page.footnotes
     gone = replace(page, rows=())
-    assert gone.footnotes[0] == "6 of 6 planned runs are missing."
-    assert (missing, note) == ("1 of 6 planned runs is missing.", "made sounds favour memory")
+    assert gone.footnotes[0] == "0 of 6 planned runs were made."
+    assert (missing, note) == ("5 of 6 planned runs were made.", "made sounds favour memory")
     assert "exploratory" in exploratory
     late = [made_up.history(r, 10) for r in records]
     chosen = [r.changed(history=[e | {"valid_accuracy": i / 10} for i, e in enumerate(r.history)]) for r in late]
