@@ -5,7 +5,7 @@ A neuron model consists of parameters and a single function that advances it by 
     S[t], state[t] = step(I[t], state[t-1], coefficients)
 
 The state is the value after the reset, as in other SNN libraries. The reference engine calls the step and leaves the
-gradient to autograd; a compiled engine has torch trace it once (`delrec.rules`), together with its backward pass.
+gradient to autograd; a compiled engine has torch trace it once (`delrec.tracing`), together with its backward pass.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from delrec.checks import choose, flag, number
 from delrec.layer import keeping_exact
-from delrec.rules import RuleError, Rules, trace
+from delrec.rules import RuleError, Rules
 from delrec.surrogates import Surrogate, Triangle
+from delrec.tracing import trace
 
 States = tuple[Tensor, ...]
 Coefficient = Tensor | float
