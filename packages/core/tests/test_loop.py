@@ -59,6 +59,9 @@ def test_what_is_loaded_inside_deployed_stays_the_callers():
     assert all(torch.equal(best[name], value + 1) for name, value in before.items())
     assert torch.equal(layer.delay, before["delay"]) and layer.sigma == 3 and torch.equal(layer.weight, best["weight"])
     assert {"delay", "weight"} <= {name for name, p in layer.named_parameters() if p.requires_grad}
+    with deployed(layer):
+        layer.load_state_dict({name: value.bfloat16() for name, value in best.items()}, assign=True)
+    assert torch.equal(layer.delay, before["delay"]), "as exact as before"
 
 
 def test_parameter_groups_tell_delays_apart_and_spare_them_decay():

@@ -175,6 +175,8 @@ def remembering(remember):
         (remembering(lambda n, u: n.register_buffer("last", u)), "its step changes self.last"),
         (remembering(lambda n, u: n.seen["last"].__setitem__(0, u)), "its step changes self.seen"),
         (remembering(lambda n, u: n.seen.__setitem__("now", u)), "its step changes self.seen"),
+        (remembering(lambda n, u: n.seen["last"].append([])), "its step changes self.seen"),
+        (remembering(lambda n, u: setattr(n, "detach_reset", not n.detach_reset)), "its step changes self.detach"),
         (Stateless, "it has no states"),
         (Ternary, "its step returns spikes other than 0 and 1"),
         (Unnamed, r"reads a tensor \(2,\) from outside: return it from coefficients\(\)"),
@@ -193,6 +195,20 @@ def test_what_cannot_be_compiled_runs_on_the_reference_with_one_warning(monkeypa
     with pytest.raises(EngineError, match=f"cannot compile {name}: .*{why}.*engine='auto' or 'reference'"):
         layer(torch.ones(3, 1, 2))
     assert f"cannot compile {name}" in told
+
+
+def test_a_step_that_draws_goes_on_with_the_seed_that_it_was_given():
+    layers = [SpikingLayer(4, neuron=driven(lambda n, x: x + torch.randn_like(x))()) for _ in range(2)]
+    layers[1].engine = "reference"
+    spikes = []
+    for layer in layers:
+        torch.manual_seed(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            spikes.append(layer(torch.ones(9, 2, 4)))
+    assert torch.equal(*spikes) and layers[0].engine_used == "reference"
+    with pytest.raises(RuleError, match="its step draws random numbers, which a trace would freeze"):
+        layers[0].neuron.rules(torch.float32)
 
 
 def returning(result):

@@ -115,7 +115,7 @@ def rounded(layer: Any, delay: str, spread: str) -> Iterator[None]:
                 if now is tensor:
                     now.copy_(value)
                 else:  # not in place: it may be a tensor of the caller
-                    other = value.to(now)
+                    other = value.to(now.device, torch.promote_types(value.dtype, now.dtype))
                     setattr(layer, name, nn.Parameter(other, now.requires_grad) if name in layer._parameters else other)
 
 

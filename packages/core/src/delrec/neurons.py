@@ -64,9 +64,9 @@ class Neuron(nn.Module):
 
     Create parameters in `make_parameters`. Compiled engines trace `step` once, so any value it reads from `self` is
     frozen until you assign an attribute of the neuron. Not compiled is a step that does something else in evaluation
-    than in training, reads the value of a tensor, assigns an attribute, changes a list or dictionary of the neuron or
-    any other thing that it reads, or may return spikes other than 0 and 1. Assigning an attribute listed in `fixed`
-    raises AttributeError.
+    than in training, reads the value of a tensor, draws random numbers, assigns an attribute, changes a list or
+    dictionary of the neuron or any other thing that it reads, or may return spikes other than 0 and 1. Assigning an
+    attribute listed in `fixed` raises AttributeError.
 
     Compiled engines pass a gradient to every state, 0 where it has none. Where a slope is infinite, as that of sqrt at
     0, this gives NaN, as 0 * infinity does in torch: clamp the argument.

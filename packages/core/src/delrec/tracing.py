@@ -61,8 +61,8 @@ def _read(neuron: Any, dtype: torch.dtype, counts: Mapping[str, int]) -> _Reader
     """
     tensors = (v for part in neuron.modules() for v in vars(part).values() if isinstance(v, Tensor))
     memo: dict[int, Any] = {id(v): v for v in tensors}  # such as a pruned parameter, which torch cannot copy
-    twin = copy.deepcopy(neuron, memo)  # and the memo keeps what it held at first, so that no id is given twice
-    held = _held(twin)
+    twin = copy.deepcopy(neuron, memo)  # the memo keeps what it held at first, so that no id is given twice
+    before = _held(twin)
 
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
         primals = given["current"][0], tuple(given["old"]), tuple(given["coefficients"])
@@ -73,15 +73,16 @@ def _read(neuron: Any, dtype: torch.dtype, counts: Mapping[str, int]) -> _Reader
 
     def traced(batch: int) -> _Reader:
         given = {n: [torch.full((batch, twin.size), 0.5, dtype=dtype) for _ in range(c)] for n, c in counts.items()}
-        return _Reader(make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given), dtype)
+        graph = make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given)
+        for name, held in _held(twin).items():
+            if held != before.get(name):
+                raise RuleError(f"its step changes self.{name}, which a trace would freeze: make it a state")
+        return _Reader(graph, dtype)
 
     first = traced(2)
-    for part in [p for p in memo.values() if isinstance(p, nn.Module)]:
+    for part in [p for p in memo.values() if isinstance(p, nn.Module)]:  # also those in lists and bound methods
         part.training = not part.training
     other = traced(3)
-    for name, now in _held(twin).items():
-        if now != held.get(name):
-            raise RuleError(f"its step changes self.{name}, which a trace would freeze: make it a state")
     if first.listing() != other.listing():
         again, last = traced(2).listing(), traced(2).listing()
         changes = "changes what it reads" if again != last else "reads self.training"
@@ -93,13 +94,14 @@ def _read(neuron: Any, dtype: torch.dtype, counts: Mapping[str, int]) -> _Reader
 _BOOKKEEPING = frozenset(("handle", "traced", "training", "_modules", "_buffers", "_parameters"))
 
 
-def _held(module: nn.Module) -> dict[str, list[int]]:
+def _held(module: nn.Module) -> dict[str, Any]:
     """Return which objects each attribute of a module and of its own holds, in its lists and dictionaries too."""
-    found: dict[str, list[int]] = {}
+    found: dict[str, Any] = {}
     for path, part in module.named_modules():
         for name, value in {**vars(part), **part._buffers, **part._parameters}.items():
             if name not in _BOOKKEEPING:
-                found[f"{path}.{name}".lstrip(".")] = [id(leaf) for leaf in pytree.tree_leaves(value)]
+                leaves, structure = pytree.tree_flatten(value)
+                found[f"{path}.{name}".lstrip(".")] = [*map(id, leaves), structure]
     return found
 
 
@@ -107,9 +109,11 @@ _READING = {getattr(torch.ops.aten, name).default for name in ("_local_scalar_de
 
 
 class _Unread(TorchDispatchMode):
-    """Refuses to read a number out of a tensor, such as a buffer: the trace would keep today's."""
+    """Refuses to read a number out of a tensor, such as a buffer, or to draw one: the trace would keep today's."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:  # before it draws: the seed is the reference engine's
+            raise RuleError("its step draws random numbers, which a trace would freeze")
         found = func(*args, **(kwargs or {}))
         if func in _READING:
             raise RuleError(READS)
