@@ -314,7 +314,7 @@ def test_a_missing_or_truncated_file_or_a_gz_that_grows_without_end_is_one_clear
     path, packed = corpus / "shd_test.h5", corpus / "shd_test.h5.gz"
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(BenchError, match="shd_test.h5: incomplete HDF5"):
+    with pytest.raises(BenchError, match="shd_test.h5: not an HDF5 file, or an incomplete one"):
         load()
     path.unlink()
     with pytest.raises(BenchError, match=r"no .*mine/shd_test.h5 \(nor .gz\); --data"):
