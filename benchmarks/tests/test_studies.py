@@ -131,6 +131,7 @@ def test_the_command_line_narrows_a_study_and_gives_it_data(own):
     assert found.narrowed == ("--only-methods lif,delrec-axonal", "--only-tasks shd", "--repetitions 4")
     assert own(MINE).narrowed == ()
 
+
 @pytest.mark.parametrize("task", ["digits", "formants-20", "formants-35", "mackey-glass", "ps-mnist"])
 def test_one_difference_of_a_task_is_judged_alike_on_every_page(task):
     tables = [(path.stem, t) for path in file.study_files().values() for t in file.study_file(path).profiles.values()]

@@ -94,7 +94,8 @@ def recordings(path: Path, scratch: Path | None = None) -> Iterator[EventBlock]:
                 yield from _blocks(path, file)
         except HDF5_ERRORS as error:
             said = " ".join(str(error).split())
-            raise BenchError(f"{path}: not an HDF5 file, or an incomplete one ({said}); copy or fetch it again") from error
+            why = f"not an HDF5 file, or an incomplete one ({said})"
+            raise BenchError(f"{path}: {why}; copy or fetch it again") from error
 
 
 def _blocks(path: Path, file: Any) -> Iterator[EventBlock]:
