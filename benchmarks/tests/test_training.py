@@ -255,3 +255,9 @@ def test_outputs_of_another_shape_are_named():
     for classes in (3, 5):  # labels are 0 to 3
         with pytest.raises(BenchError, match=f"Network gives 4 scores for a sample; the task needs {classes}"):
             fit(network(), samples(), None, TrainingConfig(epochs=1, batch=8), classes=classes)
+
+
+def test_a_network_without_trainable_parameters_is_refused_by_name():
+    frozen = network().requires_grad_(False)
+    with pytest.raises(BenchError, match="Network has no parameters that require a gradient: nothing to train"):
+        fit(frozen, samples(), None, TrainingConfig(epochs=1, batch=8), classes=4)

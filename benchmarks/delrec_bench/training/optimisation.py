@@ -33,6 +33,8 @@ class Optimisation:
         self.by_update: set[str] = set()  # which of the schedules advance after every update
         self._add("weights", groups, rates, config.schedule_weights)
         self._add("delays", groups, {"delays": config.lr_delays}, config.schedule_delays)
+        if not self.optimisers:
+            raise BenchError(f"{type(model).__name__} has no parameters that require a gradient: nothing to train")
 
     def _add(self, name: str, groups: dict[str, Any], rates: Mapping[str, float | None], schedule: str) -> None:
         config = self.config
