@@ -117,6 +117,12 @@ def test_what_does_not_fit_the_data_is_refused(workspace):
     skipping = Request("silif", "digits", overrides=(("skip_steps", 64),))
     with pytest.raises(BenchError, match=r"network\.skip_steps is 64, but 'digits' has only 64 steps"):
         resolve(skipping, METHODS, TASKS, workspace)
+    for key, value in (("task.channels", 1), ("task.binary", True), ("task.validation", "speaker")):
+        with pytest.raises(BenchError, match=f"{key} is {value!r}, but task 'digits' does not use it; omit it"):
+            resolve(Request("lif", "digits", overrides=((key, value),)), METHODS, TASKS, workspace)
+    classes = Request("lif", "mackey-glass", overrides=(("loss", "cross-entropy"),))
+    with pytest.raises(BenchError, match=r"network\.loss is 'cross-entropy', but task 'mackey-glass' is of values"):
+        resolve(classes, METHODS, TASKS, workspace)
     tasks = TaskTable(digits=replace(TASKS["digits"], metric="nmse"))
     with pytest.raises(BenchError, match="task 'digits': it declares the metric 'nmse', its data 'accuracy'"):
         resolve(Request("lif", "digits"), METHODS, tasks, workspace)

@@ -14,7 +14,7 @@ from benchmarks.tests.test_evaluation import Returns
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SMALL = ("--epochs", "1", "--limit", "40", "--set", "task.test_limit=30")
+SMALL = ("--epochs", "1", "--limit", "40")
 
 
 def block(name: str) -> str:

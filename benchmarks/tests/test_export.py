@@ -198,6 +198,8 @@ def test_a_run_leaves_as_safetensors_and_comes_back_to_equal_logits(made, tmp_pa
     again = tmp_path / "again.safetensors"
     assert app.main(["export", "safetensors", str(out), *root, "--out", str(again)]) == 0
     assert again.read_bytes() == out.read_bytes()
+    with pytest.raises(BenchError, match="neither a run's folder, nor a file in one, nor a .safetensors file"):
+        find_model(__file__, workspace, METHODS)
 
 
 def test_a_run_leaves_as_nir_or_says_why_not(made, tmp_path, capsys):

@@ -14,7 +14,7 @@ from delrec_bench import plugins
 from delrec_bench.app.options import Places
 from delrec_bench.config import Request, resolve
 from delrec_bench.data.samples import Counts, CountSamples, DenseSamples, Samples, Tripled
-from delrec_bench.data.task_data import TaskData
+from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import Method, MethodTable, find_methods
 from delrec_bench.metrics.metric import MetricTable, find_metrics
@@ -184,7 +184,7 @@ def field(message):
 )
 def test_what_is_wrong_with_the_data_of_a_task_is_said(load, message, error):
     with pytest.raises(error, match=f"^task 'digits': {message}"):
-        replace(find_tasks()["digits"], load=load).read()
+        replace(find_tasks()["digits"], load=lambda *_: load()).read(TaskOptions())
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_what_is_wrong_with_the_data_of_a_task_is_said(load, message, error):
 def test_what_is_wrong_with_the_values_of_a_forecast_is_said(changes, message):
     with pytest.raises(BenchError, match=f"^task 'mackey-glass': {message}"):
         task = find_tasks()["mackey-glass"]
-        replace(task, load=lambda *_: made(name="mackey-glass", metric=task.metric, **changes)).read()
+        replace(task, load=lambda *_: made(name="mackey-glass", metric=task.metric, **changes)).read(TaskOptions())
 
 
 def test_targets_are_left_as_they_are_by_a_metric_that_perfect_predictions_do_not_suit(monkeypatch):
@@ -220,7 +220,11 @@ def test_targets_are_left_as_they_are_by_a_metric_that_perfect_predictions_do_no
     part = samples()
     part.targets = torch.arange(3.0).bfloat16()  # a type that numpy does not have
     data = made(name="mackey-glass", metric="nmse", classes=1, **dict.fromkeys(("train", "valid", "test"), part))
-    assert replace(find_tasks()["mackey-glass"], load=lambda *_: data).read().test.targets.tolist() == [0, 1, 2]
+    assert replace(find_tasks()["mackey-glass"], load=lambda *_: data).read(TaskOptions()).test.targets.tolist() == [
+        0,
+        1,
+        2,
+    ]
 
 
 LAST = DenseSamples(np.zeros((3, 5, 2), np.float32), np.array([2, 1, 0]))
@@ -237,7 +241,7 @@ def counted(value=1, label=2, **settings):
 
 def identity(code="1", **splits):
     task = replace(find_tasks()["digits"], load=lambda *_: made(**splits), code=code)
-    return task.read().identity()
+    return task.read(TaskOptions()).identity()
 
 
 @pytest.mark.parametrize("changed", [samples(1.0), LAST, WIDE, VOICED, samples(scale=0.5), counted()])

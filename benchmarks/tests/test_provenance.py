@@ -40,6 +40,8 @@ def test_a_run_on_other_data_is_refused_and_files_of_ones_own_need_their_folder(
     other = records["network"].changed(data=records["network"].data | {"digest": "0" * 64})
     with pytest.raises(BenchError, match="used other data for digits than is here"):
         rerun(other, Place(workspace))
+    with pytest.raises(BenchError, match="the load of 'digits' must give the same samples each time"):
+        rerun(other, Place(workspace))
     own = records["network"].changed(task="shd:mine@01234567", data=records["network"].data | {"kind": "STAND-IN"})
     with pytest.raises(BenchError, match=r"used your own files .shd:mine@01234567.; give their folder"):
         planned_again(own)
@@ -55,3 +57,8 @@ def test_the_command_answers_in_json_and_by_exit_code(tmp_path, made, capsys):
     assert json.loads(capsys.readouterr().out)["word"] == "equal"
     assert app.main(["rerun", "abcdef", "--root", str(tmp_path)]) == 2
     assert "no run 'abcdef'" in capsys.readouterr().err
+    failed = tmp_path / "runs" / ("abcdef" + "0" * 58) / "failure.json"
+    failed.parent.mkdir(parents=True)
+    failed.write_text("{}")
+    assert app.main(["rerun", "abcdef", "--root", str(tmp_path)]) == 2
+    assert f"run 'abcdef' failed and has no record; {failed} says why" in capsys.readouterr().err

@@ -44,6 +44,9 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     assert {name: (folder / name).read_bytes() for name in OUTPUTS} == page
     assert app.main(["report", "--source", "mlflow"]) == 0
     assert {name: (folder / name).read_bytes() for name in OUTPUTS} == page
+    assert app.main(["report", "--source", "published"]) == 2
+    assert "no run of 'leaderboard' in 'published'; use another --source" in capsys.readouterr().err
+    assert {name: (folder / name).read_bytes() for name in OUTPUTS} == page
     capsys.readouterr()
 
     (root / "mlflow.db").unlink()

@@ -40,6 +40,9 @@ def report(
     expanded = expand(study, profile, methods, tasks, Wanted(data=options.by_task(data)))
     records, failures = options.on_these_files(places, options.read_runs(workspace, source), expanded.requests)
     declared = page_of(expanded, methods, tasks, records, failures)
+    if expanded.scored and not failures and not any(r.key in declared.runs for r in records):
+        where = f" in '{source}'" if source else ""
+        raise BenchError(f"no run of '{expanded.page}'{where}; use another --source, or run `reproduce` first")
     if publish:
         paths = writing.publish(workspace, declared, records, allow_mixed=allow_mixed)
     else:

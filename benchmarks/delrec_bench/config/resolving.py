@@ -63,8 +63,13 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     engine = _engine(request.engine, device)
     engine = "none" if method.floor else engine  # but a wrong name is refused of a floor too
     data = _data(values, task, request.data, workspace)
+    for key, value in point.items():
+        if key.startswith("task.") and key.removeprefix("task.") not in data.used_options:
+            raise BenchError(f"{key} is {value!r}, but task '{task.name}' does not use it; omit it")
     if method.build is not None:
         values = with_budget(method, values, data.channels, data.classes)
+        if not data.classifies and values["network"].get("loss") == "cross-entropy":
+            raise BenchError(f"network.loss is 'cross-entropy', but task '{task.name}' is of values; use 'mse'")
         if (skipped := values["network"].get("skip_steps", 0)) >= data.steps:
             raise BenchError(f"network.skip_steps is {skipped}, but '{data.name}' has only {data.steps} steps")
         with suppress(RunError):  # the run itself will fail by it, and leave a record of that
@@ -113,9 +118,12 @@ def bound(asked: Asked, folder: str | None, methods: MethodTable, tasks: TaskTab
         )
     data = _data(asked.configuration, task, folder, workspace)
     if run_key(asked.configuration, data.identity()) != asked.key:
+        remedy = "give a folder of the same name and files with --data DIR"
+        if not task.accepts_data:
+            remedy = f"the load of '{task.name}' must give the same samples each time"
         raise BenchError(
             f"run {asked.key[:12]} of {asked.method} used other data for {asked.task} than is here, "
-            f"{data.digest[:12]}; give a folder of the same name and files with --data DIR"
+            f"{data.digest[:12]}; {remedy}"
         )
     return Resolved(asked, method, data)
 

@@ -40,7 +40,7 @@ def _steps(value: Any) -> Any:
 
 @settings("task.")
 class TaskOptions:
-    """Options for preparing a task's data. They are part of a run's key; a task ignores those it does not need.
+    """Options for preparing a task's data, part of a run's key. To ask for one that a task ignores is an error.
 
     Attributes:
         step_ms: Length of a time step in ms; None: the task's own.
@@ -89,6 +89,7 @@ class TaskData:
     representation: Representation  # what a number of the input is
     digest: Annotated[str, Field(min_length=1)]  # of the data read, before any binning: `content_digest`
     samples: str = ""  # of a task of your own: digest of what its `DenseSamples` hold, whatever `digest` covers
+    used_options: frozenset[str] = frozenset()  # which options its task read, found by `Task.read`
     files: Mapping[str, str] = field(default_factory=dict)  # digest of each file read, by name
     train: Samples
     valid: Samples

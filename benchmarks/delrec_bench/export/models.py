@@ -60,6 +60,8 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
     if path.suffix == ".safetensors":
         return read_weights(path, methods)
     given = None if not what else path if path.is_dir() else path.parent if path.is_file() else None
+    if given and not (given / "record.json").is_file():
+        raise BenchError(f"{what} is neither a run's folder, nor a file in one, nor a .safetensors file")
     record = find_record(str(given / "record.json") if given else what, workspace)
     checkpoint = (given or workspace.runs / record.key) / "checkpoint.pt"
     about = {"key": record.key, "task": record.task, "metric": record.metric, "score": record.result.get("test_score")}

@@ -281,6 +281,9 @@ def find_record(what: str, workspace: Workspace) -> Record:
     found = [record for record in done if record is not None]
     found = found or [r for r in read_store(workspace.reports)[0] if what and r.key.startswith(what)]
     if not found:
+        for failure in (path / "failure.json" for path in folders):
+            if failure.is_file():
+                raise BenchError(f"run '{what}' failed and has no record; {failure} says why")
         raise BenchError(f"no run '{what}'; give the first characters of a key, or a record file")
     if len(found) > 1:
         keys = ", ".join(r.key[:16] for r in found)

@@ -1,7 +1,7 @@
 """What a task is, and how tasks are found."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,14 @@ class Task:
             raise BenchError(f"--data {data!r}: {why}")
         return folder
 
-    def read(self, *where: Any) -> TaskData:
+    def read(self, options: TaskOptions, *where: Any) -> TaskData:
         """Call `load`; a `BenchError` says what is wrong with the data, a `RunError` what the task's code raised."""
+        watched, used = _watched(options)
         try:
-            data = self.load(*where)
+            data = self.load(watched, *where)
             for fault in _faults(self, data):
                 raise BenchError(f"task '{self.name}': {fault}")
-            return replace(data, samples=_digest(data)) if self.code else data
+            return replace(data, samples=_digest(data) if self.code else "", used_options=frozenset(used))
         except (Exception, SystemExit) as error:
             if isinstance(error, BenchError | RunError) or no_room(error):
                 raise
@@ -86,6 +87,18 @@ class Task:
     def classifies(self) -> bool:
         """Whether what is predicted is a class; else a value."""
         return metric_named(self.metric).classifies
+
+
+def _watched(options: TaskOptions) -> tuple[TaskOptions, set[str]]:
+    """The same options, and the names of those that are read from them."""
+    read: set[str] = set()
+
+    class Watched(TaskOptions):
+        def __getattribute__(self, name: str) -> Any:
+            read.add(name)
+            return super().__getattribute__(name)
+
+    return Watched(**asdict(options)), read
 
 
 def _digest(data: TaskData) -> str:
