@@ -165,6 +165,7 @@ def remembering(remember):
         (driven(lambda n, x: x * SLOPE.tolist()[0]), "its step reads a tensor's value"),
         (driven(lambda n, x: x * torch.tensor([SLOPE])), "its step reads a tensor's value"),
         (driven(lambda n, x: x * torch.tensor(SLOPE)), "its step reads a tensor's value"),
+        (driven(lambda n, x: x * torch.tensor(data=[SLOPE])), "its step reads a tensor's value"),
         (driven(lambda n, x: x * torch.as_tensor([SLOPE])), "its step reads a tensor's value"),
         (driven(lambda n, x: x if torch.equal(SLOPE, torch.ones(1)) else 2 * x), "on the value of a tensor"),
         (partial(LIF, surrogate=Annealed()), "its step reads a tensor's value, which a trace would freeze"),

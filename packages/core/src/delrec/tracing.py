@@ -126,8 +126,9 @@ class _Unlisted(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.__repr__):
             raise RuleError(READS)
-        made = func is torch.tensor or (func is torch.as_tensor and not isinstance(args[0], Tensor))
-        if made and any(isinstance(a, Tensor) for a in pytree.tree_leaves(args)):
+        given = [*args, *(kwargs or {}).values()]
+        made = func is torch.tensor or (func is torch.as_tensor and not isinstance(given[0], Tensor))
+        if made and any(isinstance(a, Tensor) for a in pytree.tree_leaves(given)):
             raise RuleError(READS)
         return func(*args, **(kwargs or {}))
 
