@@ -17,12 +17,13 @@ from torch import Tensor
 from delrec.engines.cpu.cache import compiled, entry
 from delrec.engines.cpu.common import GROUPS, Array, add_up, aligned, copy, flat
 from delrec.engines.cpu.linear import list_row, multiply, sum_rows, weight_gradient
-from delrec.engines.cpu.synaptic_kernels import NEAR, read_pairs
-from delrec.engines.cpu.vector import LANES, get, put
+from delrec.engines.cpu.synaptic_kernels import NEAR
+from delrec.engines.cpu.vector import LANES, Loop, emitted, get, put
 from delrec.engines.ops import Operator, delayed_operator
 from delrec.engines.threads import parallel
 
 STEPS = 32  # of a block
+TOGETHER = 4  # steps, or senders, whose sums are held in registers: their chains of additions overlap
 SLACK = 4 * STEPS  # steps between two moves of a ring
 
 # Sizes of a pass. Its input and output begin at steps `arrive` and `leave` of a common clock; input that arrives at a
@@ -94,17 +95,34 @@ def receive(step, row, rows, sizes, lines, line, x, ring):
             put(ring, to + b, get(x, at + b * sizes.senders) if inside else ring.dtype.type(0))
 
 
+@emitted("ring ring_at place place_at factor factor_at count out out_at")
+def read_steps(e, builder, ring, place, factor, count, out):
+    """out[k, lane] += sum_n factor[n, 0] line[n, -k] + factor[n, 1] line[n, 1 - k] for k < TOGETHER.
+
+    Line [n, 0] begins place[n] elements after `ring`. Neighbouring steps share lines and taps.
+    """
+    loop = Loop(builder, e.index, count, [e.load(builder.gep(out, [e.number(k * LANES)])) for k in range(TOGETHER)])
+    near = builder.gep(ring, [builder.sext(builder.load(builder.gep(place, [loop.counter])), e.index)])
+    tap = builder.gep(factor, [builder.mul(loop.counter, e.number(2))])
+    first, second = (e.splat(builder.load(builder.gep(tap, [e.number(j)]))) for j in range(2))
+    lines = [e.load(builder.gep(near, [e.number((1 - k) * LANES)])) for k in range(TOGETHER + 1)]
+    read = [e.multiply_add(second, lines[k], builder.fmul(first, lines[k + 1])) for k in range(TOGETHER)]
+    loop.close([builder.fadd(total, more) for total, more in zip(loop.values, read, strict=True)])
+    for k, total in enumerate(loop.values):
+        e.store(total, builder.gep(out, [e.number(k * LANES)]))
+
+
 @compiled
-def read(receivers, senders, lines, newest, first, last, taps, ones, ring, out):
+def read(receivers, senders, lines, newest, first, last, taps, ring, out):
     """out[a, k, lane] = sum_b factor[a, b] . ring[b, newest - k + place[a, b] .. + 1, lane] for first <= k < last."""
     out[:] = 0
     for b in range(0, senders, NEAR):
         n = min(NEAR, senders - b)
         for a in range(receivers):
             c = a * senders + b
-            for k in range(first, last):
+            for k in range(first // TOGETHER * TOGETHER, last, TOGETHER):
                 at, to = (b * lines + newest - k) * LANES, (a * STEPS + k) * LANES
-                read_pairs(ring, at, taps.place, c, taps.factor, 2 * c, ones, 0, n, out, to, out)
+                read_steps(ring, at, taps.place, c, taps.factor, 2 * c, n, out, to)
 
 
 @compiled
@@ -119,29 +137,44 @@ def list_events(row, rows, receivers, line, inputs, events):
             events.count[n] += 1
 
 
+@emitted("value event events_at count ring ring_at apart place place_at factor factor_at senders")
+def add_lines(e, builder, value, event, count, ring, apart, place, factor, senders):
+    """factor[o, j] += sum_i value[i] ring[o apart + place[o] + event[i] + j LANES] for o < senders <= TOGETHER."""
+    last = builder.sub(senders, e.number(1))
+    starts, taps = [], []
+    for number in map(e.number, range(TOGETHER)):  # missing senders repeat the last one, as in `multiply_rows`
+        o = builder.select(builder.icmp_signed("<", number, last), number, last)
+        begin = builder.sext(builder.load(builder.gep(place, [o])), e.index)
+        starts.append(builder.add(builder.mul(apart, o), begin))
+        taps += [builder.gep(factor, [builder.add(builder.mul(e.number(2), o), e.number(j))]) for j in range(2)]
+    loop = Loop(builder, e.index, count, list(map(builder.load, taps)))
+    weight = builder.load(builder.gep(value, [loop.counter]))
+    line = builder.gep(ring, [builder.sext(builder.load(builder.gep(event, [loop.counter])), e.index)])
+    ends = [builder.add(start, e.number(j * LANES)) for start in starts for j in range(2)]
+    read = [builder.fmul(weight, builder.load(builder.gep(line, [end]))) for end in ends]
+    loop.close([builder.fadd(total, more) for total, more in zip(loop.values, read, strict=True)])
+    for tap, total in zip(taps, loop.values, strict=True):
+        builder.store(total, tap)
+
+
 @compiled
 def add_events(receivers, senders, lines, gradient, events, ring):
-    """Add what a block's input events contribute to the gradient of the taps, input by input."""
-    for n in range(receivers):
-        first = n * STEPS * LANES
-        end = first + events.count[n]
-        for o in range(senders if first < end else 0):
+    """Add what a block's input events contribute to the gradient of the taps, a few rings at a time: they stay near."""
+    apart = lines * LANES
+    for o in range(0, senders, TOGETHER):
+        for n in range(receivers):
             c = n * senders + o
-            line = o * lines * LANES + get(gradient.place, c)
-            near, far = get(gradient.factor, 2 * c), get(gradient.factor, 2 * c + 1)
-            for e in range(first, end):
-                v, at = get(events.value, e), line + get(events.place, e)
-                near += v * get(ring, at)
-                far += v * get(ring, at + LANES)
-            put(gradient.factor, 2 * c, near)
-            put(gradient.factor, 2 * c + 1, far)
+            add_lines(
+                events.value, events.place, n * STEPS * LANES, events.count[n], ring, o * apart, apart, gradient.place,
+                c, gradient.factor, 2 * c, min(TOGETHER, senders - o),
+            )  # fmt: skip
 
 
 @entry
 def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
     """Forward: y from x. Backward: the gradient of the input from that of the output; time runs down."""
     senders, receivers, lines, real = sizes.senders, sizes.receivers, sizes.window + SLACK, x.dtype.type
-    ones, read_out = np.ones(NEAR, real), aligned(STEPS * receivers * LANES, real)
+    read_out = aligned(STEPS * receivers * LANES, real)
     events = Events(
         np.empty(receivers, np.int32), np.empty(receivers, real), np.empty(receivers, np.int32),
         np.empty(STEPS * LANES * receivers, np.int32), np.empty(STEPS * LANES * receivers, real),
@@ -161,7 +194,7 @@ def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
             step = start + sign * (block + k) - sizes.arrive
             receive(step, step * sizes.batch + tile * LANES, rows, sizes, lines, newest - k, x, ring)
         first, last = max(0, leave - block), min(STEPS, leave + sizes.leaving - block)
-        read(receivers, senders, lines, newest, first, last, taps, ones, ring, read_out)
+        read(receivers, senders, lines, newest, first, last, taps, ring, read_out)
         events.count[:] = 0
         for k in range(first, last):
             row = (start + sign * (block + k) - sizes.leave) * sizes.batch + tile * LANES
