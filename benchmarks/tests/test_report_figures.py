@@ -92,6 +92,13 @@ def test_of_few_runs_there_is_neither_an_interval_nor_a_word(drawn):
     assert [len(line) for line in lines(figure.axes[0])] == [4, 4, 2], "rings of both tasks, and the line at 0"
 
 
+def test_captions_of_single_runs_speak_of_no_mean_and_of_few_rows_of_no_choice(drawn):
+    for name in ("differences", "scores", "curves"):
+        for n in (1, 2):
+            _, made = drawn(name, page_of([made_up.history(r) for r in pair_of(0.05, n=n, tasks=TWO)]))
+            assert ("mean" in made.caption) == (n > 1) and "best" not in made.caption
+
+
 def test_the_lines_of_a_sweep_are_its_rows_and_a_control_shares_its_methods_colour(drawn):
     records, runs = made_up.swept({"sigma": [0, 1, 3, 10]}, n=5)
     page = page_of(records, runs=runs, primary=None)

@@ -171,7 +171,7 @@ def differences(page: Page) -> Drawn | None:
         label = f"difference in {metric.difference_unit or metric.unit}\n(right is better)"
         name = d.title if several and not apart else page.title_of(d.method["task"])
         panels.setdefault((d.title * apart, label), []).append(_difference(d, name))
-    caption = "Diamonds are mean paired differences, lines 95 % intervals (of five runs or more), rings single runs."
+    caption = _marks("paired differences", max((d.verdict.n for d in shown), default=0))
     if any(d.verdict.margin for d in shown):
         caption += " Shaded: too small to matter (set in advance)."
     return _drawn("differences", "Differences between methods" if several else "".join(titles), caption, panels)
@@ -199,12 +199,18 @@ def scores(page: Page) -> Drawn | None:
         line = _Line(row.title, shown(row["score_mean"]), list(map(shown, row.scores.values())), ends)
         panels.setdefault((page.title_of(row["task"]), row.metric.label), []).append(line)
     if rows:
-        caption = "Diamonds are mean test scores, lines 95 % intervals (of five runs or more), rings single runs."
-        return _drawn("scores", "Scores", caption, panels)
+        return _drawn("scores", "Scores", _marks("test scores", max(row["n"] for row in rows)), panels)
     for row in (row for row in page.rows if row["latency_train_ms"] is not None):
         line = _Line(row.title, row["latency_train_ms"])
         panels.setdefault((page.title_of(row["task"]), "training step (ms)"), []).append(line)
     return _drawn("times", "Training step", "Medians over rounds; left is better.", panels)
+
+
+def _marks(what: str, runs: int) -> str:
+    """What is drawn of rows of so many runs at most."""
+    if runs < 2:
+        return f"Diamonds are {what} of single runs."
+    return f"Diamonds are mean {what}, lines 95 % intervals (of five runs or more), rings single runs."
 
 
 def _drawn(name: str, title: str, caption: str, panels: Mapping[tuple[str, str], Sequence[_Line]]) -> Drawn | None:
@@ -260,10 +266,12 @@ def curves(page: Page) -> Drawn | None:
             axis.set_xlabel("epoch")
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
-        caption = (
-            f"Validation score after each epoch, mean over runs; the best {_FEW} rows of each task in colour. "
-            "A curve that still rises at the end suggests that longer training would help."
-        )
+        caption = "Validation score after each epoch"
+        if any(len(row.records) > 1 for row in page.rows):
+            caption += ", mean over runs"
+        if frame.groupby("task").row.nunique().max() > _FEW:
+            caption += f"; the best {_FEW} rows of each task in colour"
+        caption += ". A curve that still rises at the end suggests that longer training would help."
         return Drawn("curves", "Learning curves", caption, drawing.text_of(figure))
 
 
