@@ -96,7 +96,8 @@ def test_its_latency_is_measured_too(mine, monkeypatch):
 
 def test_a_dry_run_says_how_many_runs_and_minutes_and_trains_nothing(mine, asked, capsys):
     assert app.main(["leaderboard", "--methods", "mine", "--dry-run", "--jobs", "2"]) == 0
-    assert asked == [] and "4 runs, 4 to do with 2 workers: about 1.0 minutes" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert asked == [] and "4 runs, 4 to do with 2 workers: about" in said and "minutes (a guess for 4 without" in said
     assert not (mine / "out").exists()
 
 

@@ -415,7 +415,9 @@ SCORED_ANEW = [past(100.0), past(2.0, under={"condition": "deletion=0.3"})]
         ),
         ([past(100.0, host="another", epochs=100), past(5.0, epochs=1)], {}, (1, 20.0)),  # that is mostly its start
         ([past(11.0, cpu_seconds=5.5)], {}, (1, 11.0)),  # others used the machine as well
-        ([past(10.0, "rlif")], {}, (0, UNKNOWN_SECONDS)),
+        ([past(10.0, "rlif")], {}, (0, 20.0)),  # a guess by other methods of the task
+        ([past(10.0, "rlif"), past(7.0)], {}, (1, 14.0)),
+        (SCORED_ANEW[1:], {}, (0, UNKNOWN_SECONDS)),
         ([past(1.0, host="another")], {}, (1, 2.0)),
         ([past(1.0, host="another"), past(10.0)], {}, (1, 20.0)),
         (SCORED_ANEW, {}, (1, 200.0)),

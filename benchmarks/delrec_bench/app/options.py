@@ -209,7 +209,9 @@ def carried_out(
     missing, keys = work.missing(requests)
     jobs, seconds = work.executor.jobs, sum(job.cost.seconds for job in missing)
     counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(requests), "run"), (jobs, "worker"))]
-    say(f"{counts[0]}, {len(missing)} to do with {counts[1]}: about {seconds / jobs / 60:.1f} minutes")
+    guessed = len(missing) - sum(job.cost.known for job in missing)
+    guess = f" (a guess for {guessed} without past runs of their method on their task)" if guessed else ""
+    say(f"{counts[0]}, {len(missing)} to do with {counts[1]}: about {seconds / jobs / 60:.1f} minutes{guess}")
     failed = [] if dry_run else work.do(missing)
     for failure in failed:
         say(f"failed: {failure['error']}\n  to retry: {failure['command']}")

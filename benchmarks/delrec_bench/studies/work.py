@@ -1,6 +1,7 @@
 """The work of a study or a search: which requests lack a record, the time they take, and doing them.
 
-The expected time is the median of past runs of that method and task, by epochs, samples and hidden neurons.
+The expected time is the median of past runs of that method and task, by epochs, samples and hidden neurons. A method
+that never ran on a task is guessed by the others that did.
 """
 
 import time
@@ -20,7 +21,7 @@ from delrec_bench.runs.executors import Done, Executor, Place, Planned
 from delrec_bench.tasks.task import TaskTable
 from delrec_bench.tracking import follow
 
-UNKNOWN_SECONDS = 60.0  # of a run of a method and a task without any past
+UNKNOWN_SECONDS = 60.0  # of a run of a task without any past
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,11 @@ class Past:
     def cost(self, configuration: Mapping[str, Any]) -> Cost:
         """The expected time of one run, by its configuration."""
         task, derived = configuration["task"]["name"], "evaluation" in configuration
-        runs = self._runs.get((configuration["method"], task, derived))
+        own = self._runs.get((configuration["method"], task, derived))
+        known = int(own is not None)
+        runs = own or [run for key, of in self._runs.items() if key[1:] == (task, derived) for run in of]
         if not runs:
-            return Cost(1, 0, UNKNOWN_SECONDS, UNKNOWN_SECONDS)
+            return Cost(1, known, UNKNOWN_SECONDS, UNKNOWN_SECONDS)
         runs = [run for run in runs if run.budget == configuration["budget"]] or runs
         longest = max(run.amount for run in runs)
         runs = [run for run in runs if run.amount >= longest / 10]  # a shorter one is mostly its start
@@ -84,7 +87,7 @@ class Past:
         asked = 0 if configuration["budget"] else _neurons(configuration)  # a budget gives about as many as before
         each = median(run.each * (asked / run.neurons if asked and run.neurons else 1) for run in runs)
         seconds = each * max(1, epochs * samples)
-        return Cost(1, 1, seconds, seconds)
+        return Cost(1, known, seconds, seconds)
 
 
 def _neurons(configuration: Mapping[str, Any]) -> int:
