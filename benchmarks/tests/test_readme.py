@@ -2,27 +2,24 @@
 
 import json
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 
 import pytest
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import MINUS
-from delrec_bench.records import read_store
 from delrec_bench.report.board import board_of
-from delrec_bench.report.content import build
-from delrec_bench.report.declared import BOARD, page_of
+from delrec_bench.report.declared import BOARD
 from delrec_bench.report.figures import SWEEPS, findings
+from delrec_bench.report.publishing import END, START, board_part, is_current, published_pages, redraw, write_board_part
 from delrec_bench.report.tables import as_text, row_table, verdict_table
-from delrec_bench.report.writing import END, START, board_part, to_json, write_board_part
-from delrec_bench.studies.expansion import Wanted, expand
-from delrec_bench.workspace import base_and_folder
+from delrec_bench.workspace import workspace_at
 from short_runs import METHODS, TASKS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = sorted(p for p in (ROOT / "reports").glob("*/*.json") if BOARD != p.stem == p.parent.name)
-"""Of the published studies."""
+PAGES = sorted(p for p in (ROOT / "reports").glob("*/*.json") if p.stem == p.parent.name)
 
 
 def numbers(text):
@@ -32,39 +29,36 @@ def numbers(text):
 
 
 @cache
-def published(study, profile=None, data=()):
-    records, failures = stored()
-    expanded = expand(study, profile, METHODS, TASKS, Wanted(data=dict(data)))
-    return build(page_of(expanded, METHODS, TASKS, records, failures), records)
-
-
-@cache
-def stored():
-    return read_store(ROOT / "reports")
-
-
-def rounded(text):
-    """A page's JSON without the last digits, which other processors may add up otherwise."""
-    return json.loads(text, parse_float=lambda number: f"{float(number):.9f}")
-
-
-def page_in(path):
-    """The page of a published study, drawn from the store."""
-    page = json.loads(path.read_text(encoding="utf-8"))
-    data = {base_and_folder(row["task"]) for row in page["rows"] if ":" in row["task"]}
-    return published(page["study"], page["profile"], tuple(sorted(data)))
+def pages():
+    """Each published page as the store gives it today, by its JSON file."""
+    return dict(published_pages(ROOT / "reports", METHODS, TASKS))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_a_published_page_is_what_the_store_gives_today(path):
-    page = page_in(path)
-    assert rounded(to_json(page)) == rounded(path.read_text(encoding="utf-8"))
+    page = pages()[path]
+    assert is_current(page, path)
     assert page.finding or page.declared.study.finding is None, "its verdicts are not those that the sentence needs"
+
+
+def test_publishing_draws_each_page_that_is_not_what_the_store_gives(tmp_path):
+    """A run of one report may be another's too: published with the first, it leaves the other behind."""
+    names = ("larger-network-speech-rates", "learning-rate-pixels-long", BOARD)
+    for name in ("runs", *names):
+        shutil.copytree(ROOT / "reports" / name, tmp_path / "reports" / name)
+    (tmp_path / "README.md").write_text(f"{START}\nold\n{END}\n")
+    same, behind, board = (tmp_path / "reports" / name / f"{name}.json" for name in names)
+    as_it_was = behind.read_bytes()
+    behind.write_bytes(as_it_was.replace(b'"complete": true', b'"complete": false'))
+    drawn = redraw(workspace_at(tmp_path), METHODS, TASKS)
+    assert behind in drawn and behind.read_bytes() == as_it_was, "and not those that are current:"
+    assert same not in drawn and board not in drawn
+    assert README.partition(START)[2].partition(END)[0] in (tmp_path / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")
 def page():
-    return published(BOARD)
+    return pages()[ROOT / "reports" / BOARD / f"{BOARD}.json"]
 
 
 def test_its_rows_are_those_of_the_board(page):
@@ -82,7 +76,7 @@ def test_every_measured_number_of_the_findings_is_one_of_the_store(page):
     prose += (ROOT / "docs" / "findings.md").read_text(encoding="utf-8").partition("## Withdrawn")[0]
     known = {f"{row.budget:,}" for row in page.declared.runs.values() if row.budget}
     known |= numbers("\n".join([board_part(board_of(page)), as_text(verdict_table(page))]))
-    for one in map(page_in, PAGES):
+    for one in pages().values():
         known |= numbers("\n".join([as_text(verdict_table(one)), as_text(row_table(one.rows)), one.finding or ""]))
     unsigned = {number.lstrip(f"+{MINUS}") for number in known}  # "gains 3.06 points" is +3.06, "loses 3.06" -3.06
     assert numbers(prose) - known - unsigned == set()

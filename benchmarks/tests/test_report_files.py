@@ -14,8 +14,9 @@ from delrec_bench.records import RESULTS_VERSION
 from delrec_bench.report import tables, words
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import draw
+from delrec_bench.report.publishing import publish
 from delrec_bench.report.texts import said
-from delrec_bench.report.writing import filled, publish, to_json, to_metrics
+from delrec_bench.report.writing import filled, to_json, to_metrics
 from delrec_bench.workspace import workspace_at
 
 from benchmarks.tests import made_up

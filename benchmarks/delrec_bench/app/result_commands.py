@@ -30,10 +30,14 @@ def report(
     publish: Annotated[bool, option("Write to reports/. Needs a clean git tree.", "--publish")] = False,
     allow_mixed: Annotated[bool, option("Allow runs from several code revisions.", "--allow-mixed")] = False,
 ) -> Answer:
-    """Write a report on existing runs to out/, or with --publish to reports/. Trains nothing."""
-    from delrec_bench.report import writing
+    """Write a report on existing runs to out/, or with --publish to reports/. Trains nothing.
+
+    Publishing also writes again each published report that is not what our stored runs give today.
+    """
+    from delrec_bench.report import publishing
     from delrec_bench.report.content import build
     from delrec_bench.report.declared import page_of
+    from delrec_bench.report.writing import write_page
     from delrec_bench.studies.expansion import Wanted, expand
 
     workspace, (methods, tasks) = places.workspace, places.tables()
@@ -44,9 +48,10 @@ def report(
         where = f" in '{source}'" if source else ""
         raise BenchError(f"no run of '{expanded.page}'{where}; use another --source, or run `reproduce` first")
     if publish:
-        paths = writing.publish(workspace, declared, records, allow_mixed=allow_mixed)
+        paths = publishing.publish(workspace, declared, records, allow_mixed=allow_mixed)
+        paths += publishing.redraw(workspace, methods, tasks)
     else:
-        paths = writing.write_page(workspace.root / "out", build(declared, records))
+        paths = write_page(workspace.root / "out", build(declared, records))
     files = [str(path) for path in paths]
     return Answer({"page": declared.study.page, "files": files}, "\n".join(files))
 

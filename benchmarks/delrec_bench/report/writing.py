@@ -1,26 +1,20 @@
-"""A page's files: what `reproduce` leaves in out/<page>/, and what publishing puts into reports/<page>/."""
+"""A page's files, in out/<page>/ or, once published, in reports/<page>/."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from delrec_bench.environment import changes
-from delrec_bench.errors import BenchError
-from delrec_bench.records import Record, read_store
-from delrec_bench.records import publish as publish_runs
-from delrec_bench.report import tables, words
-from delrec_bench.report.board import README_ROWS, Board, board_of
-from delrec_bench.report.content import Page, build
-from delrec_bench.report.declared import Declaration
+from delrec_bench.report import tables
+from delrec_bench.report.board import board_of
+from delrec_bench.report.content import Page
 from delrec_bench.report.drawing import Drawn
-from delrec_bench.report.figures import COLOURS, SWEEPS, draw, findings
+from delrec_bench.report.figures import COLOURS, draw
 from delrec_bench.report.texts import environment
 from delrec_bench.statistics.paired import Estimate
-from delrec_bench.workspace import Workspace, write_atomic
+from delrec_bench.workspace import write_atomic
 
 SCHEMA = 6
-START, END = "<!-- board:start -->", "<!-- board:end -->"
 
 
 def write_page(above: Path, page: Page) -> list[Path]:
@@ -97,65 +91,3 @@ def to_metrics(page: Page) -> str:
             if row[name] is not None:
                 numbers.setdefault(row["task"], {}).setdefault(row["method"], {})[name] = round(row[name], 6)
     return json.dumps(numbers, indent=1, sort_keys=True) + "\n"
-
-
-def publish(
-    workspace: Workspace, declared: Declaration, records: Sequence[Record], *, allow_mixed: bool = False
-) -> list[Path]:
-    """Put the page's runs into the store, then write reports/<page>/ from it: the only way into either.
-
-    Of the board, README shows the first rows and the figure of the findings. Records of several revisions need
-    `allow_mixed`; the page says so. Returns the paths of what changed in the store, and of the page.
-
-    Raises:
-        BenchError: The tree has changes, a row mixes data, or revisions are mixed; nothing is written then.
-    """
-    if not (workspace.root / ".git").exists():
-        raise BenchError(f"'{workspace.root}' is not a git repository; publish from a clone")
-    page = build(declared, records)
-    if why := refusal(page, allow_mixed=allow_mixed, changed=changes(workspace.root)):
-        raise BenchError(f"report '{declared.study.page}' cannot be published: {why}")
-    diverged = [f for f in declared.diverged if f.key != f.command]  # not those that would be derived from one
-    changed_in_store = publish_runs(workspace.reports, page.records, diverged)
-    page = build(declared, read_store(workspace.reports)[0])
-    paths = [*changed_in_store, *write_page(workspace.reports, page)]
-    if declared.board:
-        readme, figure = workspace.root / "README.md", workspace.reports / "findings.svg"
-        write_board_part(readme, board_of(page))
-        sweeps = [path for name in SWEEPS if (path := workspace.reports / name / f"{name}.json").exists()]
-        if (drawn := findings(page, [json.loads(path.read_bytes()) for path in sweeps])) is not None:
-            write_atomic(figure, drawn)
-            paths.append(figure)
-        paths.append(readme)
-    return paths
-
-
-def refusal(page: Page, *, allow_mixed: bool, changed: Sequence[str]) -> str | None:
-    """Why a page may not be published, with the remedy; None where it may."""
-    if changed:
-        return f"the tree has uncommitted changes (such as {changed[0]}); commit them"
-    if not page.rows:
-        return f"it has no runs; run {' or '.join(page.declared.again)} first"
-    if page.mixed:
-        rows = words.listed(page.mixed)
-        return f"data, engines or results versions are mixed in {rows}; delete the wrong runs or repeat the others"
-    if (len(page.revisions) > 1 or any(name.endswith("+dirty") for name in page.revisions)) and not allow_mixed:
-        what = "revisions" if len(page.revisions) > 1 else "uncommitted code, revision"
-        return f"its records come from {what} {words.listed(page.revisions)}; use --allow-mixed to publish with a note"
-    return None
-
-
-def board_part(board: Board) -> str:
-    """README's rows of the board, and whose data each column is of."""
-    template = environment().get_template("readme.md.j2")
-    return template.render(board=board, methods=README_ROWS, tables=tables).rstrip() + "\n"
-
-
-def write_board_part(readme: Path, board: Board) -> None:
-    """Put the board's part between the markers of README."""
-    text = readme.read_text(encoding="utf-8")
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end):
-        raise BenchError(f"{readme} has no {START} followed by {END}; the leaderboard's rows go between them")
-    write_atomic(readme, f"{before}{START}\n\n{board_part(board)}\n{END}{after}")
